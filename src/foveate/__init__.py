@@ -1,0 +1,1 @@
+"""Whole-slide images of lymph nodes, read by a recurrent visual attention model."""

@@ -1,0 +1,1 @@
+"""The recurrent visual attention model: Keras and mathematics, no files."""

@@ -1,0 +1,1 @@
+"""Which slides there are: the samples sheet, the challenges' folders, the demo cohort."""

@@ -1,0 +1,1 @@
+"""One module a pipeline stage: read inputs, call the libraries, write outputs."""
