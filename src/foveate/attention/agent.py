@@ -1,0 +1,181 @@
+"""The recurrent attention agent over the cells of a slide's overview.
+
+One model, used twice. In a rollout `begin`, `choose` and `absorb` run step by step while glimpses are read.
+In an update `call` replays the recorded glimpses and choices in one graph, and gives everything that the
+loss needs. No gradient flows through reading, so none is lost.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from foveate.attention.context import ContextNetwork
+from foveate.attention.glimpse_network import GlimpseNetwork
+from foveate.attention.policy import CellPolicy
+from foveate.attention.registry import PACKAGE
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Agent(keras.Model):
+    """Glimpse network, LSTM core, cell policy, action network and baseline (Mnih et al. 2014, figure 1).
+
+    What the model expects of the sensor is part of it, so that a weights file says how it must be used.
+
+    Parameters
+    ----------
+    scales_mpp, glimpse_px : the sensor's scales (um/px, finest first) and side.
+    overview_mpp, cell_um : the overview's resolution and the side of a cell.
+    classes : names of the slide classes, in the order of the logits.
+    features, state, context : lengths of the glimpse vector, of the core's state, of a cell's vector.
+    inhibition_um : spread of the inhibition of return.
+    """
+
+    def __init__(
+        self,
+        scales_mpp: list[float],
+        glimpse_px: int,
+        overview_mpp: float,
+        cell_um: float,
+        classes: list[str],
+        features: int,
+        state: int,
+        context: int,
+        inhibition_um: float = 300.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings = {
+            "scales_mpp": list(scales_mpp),
+            "glimpse_px": glimpse_px,
+            "overview_mpp": overview_mpp,
+            "cell_um": cell_um,
+            "classes": list(classes),
+            "features": features,
+            "state": state,
+            "context": context,
+            "inhibition_um": inhibition_um,
+        }
+        self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), name="glimpse_network")
+        self.core = keras.layers.LSTMCell(state, name="core")
+        self.context_network = ContextNetwork(context, round(cell_um / overview_mpp), name="context_network")
+        self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")
+        self.action_network = keras.layers.Dense(len(classes), name="action_network")
+        self.baseline_network = keras.layers.Dense(1, name="baseline_network")
+
+    def build(self, input_shape: Any = None) -> None:
+        px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
+        state = (None, self.settings["state"])
+        self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
+        self.core.build((None, self.settings["features"]))
+        self.context_network.build((None, None, None, 3))
+        self.policy.build(state)
+        self.action_network.build(state)
+        self.baseline_network.build(state)
+        self.built = True
+
+    def begin(self, overview: Any) -> dict[str, Any]:
+        """Look at the whole slide small.
+
+        overview: (B, R * cell_px, C * cell_px, 3) uint8. Returns the memory of a rollout: h, c (B, state) of
+        the core; cells (B, N, context); salience and inhibition (B, N), N = R * C.
+        """
+        cells, salience = self.context_network(overview)
+        zeros = ops.zeros((ops.shape(overview)[0], self.settings["state"]), self.compute_dtype)
+        return {"h": zeros, "c": zeros, "cells": cells, "salience": salience, "inhibition": ops.zeros_like(salience)}
+
+    def choose(self, memory: dict[str, Any], allowed: Any) -> Any:
+        """Log-probabilities (B, N) of the next cell. allowed: (B, N) bool, tissue that was not visited."""
+        state = ops.stop_gradient(memory["h"])
+        return self.policy(state, memory["cells"], memory["salience"], memory["inhibition"], allowed)
+
+    def absorb(self, memory: dict[str, Any], vector: Any, cell: Any, columns: int) -> dict[str, Any]:
+        """Take in a glimpse vector (B, features) that was seen at cell (B,), an index into R x `columns`."""
+        h, (_, c) = self.core(vector, [memory["h"], memory["c"]])
+        more = self.policy.inhibit(ops.stop_gradient(h), cell, columns, ops.shape(memory["salience"])[1])
+        return {**memory, "h": h, "c": c, "inhibition": memory["inhibition"] + more}
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Replay rollouts.
+
+        inputs: overview as in `begin`; tissue (B, R, C) bool; pixels (B, T, S, g, g, 3) uint8; where (B, T, 2);
+        cell (B, T) int. Returns logits (B, T, K) after each fixation; log_p (B, T, N) before each; log_pi (B, T)
+        of the cells that were chosen; baseline (B, T) before each.
+        """
+        del training
+        pixels, where, chosen = inputs["pixels"], inputs["where"], ops.cast(inputs["cell"], "int32")
+        _, rows, columns = ops.shape(inputs["tissue"])
+        steps = pixels.shape[1]
+        flat = self.glimpse_network(
+            ops.reshape(pixels, (-1, *pixels.shape[2:])), ops.reshape(where, (-1, where.shape[-1]))
+        )
+        vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
+        tissue = allowed = ops.reshape(ops.cast(inputs["tissue"], "bool"), (-1, rows * columns))
+        memory = self.begin(inputs["overview"])
+        logits, log_p, baseline = [], [], []
+        for t in range(steps):
+            baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
+            log_p.append(self.choose(memory, allowed))
+            allowed = visit(allowed, tissue, chosen[:, t])
+            memory = self.absorb(memory, vectors[:, t], chosen[:, t], columns)
+            logits.append(self.action_network(memory["h"]))
+        log_p_t = ops.stack(log_p, axis=1)
+        return {
+            "logits": ops.stack(logits, axis=1),
+            "log_p": log_p_t,
+            "log_pi": ops.take_along_axis(log_p_t, chosen[..., None], axis=-1)[..., 0],
+            "baseline": ops.stack(baseline, axis=1),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.settings}
+
+
+def visit(allowed: Any, tissue: Any, cell: Any) -> Any:
+    """Inhibition of return: `allowed` without the cell just visited, or all tissue again once none is left.
+
+    allowed, tissue: (B, N) bool; cell: (B,) int.
+    """
+    left = ops.logical_and(allowed, ops.arange(ops.shape(tissue)[1])[None] != cell[:, None])
+    return ops.where(ops.any(left, axis=1, keepdims=True), left, tissue)
+
+
+class FirstLook(keras.Model):
+    """The start of a rollout as a compiled model: overview and tissue to memory and the first log_p."""
+
+    def __init__(self, agent: Agent, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent = agent
+        self.built = True
+
+    def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        memory = self.agent.begin(inputs["overview"])
+        return {**memory, "log_p": self.agent.choose(memory, inputs["allowed"])}
+
+
+class Fixation(keras.Model):
+    """One step of a rollout as a compiled model: memory and a glimpse to memory, class logits, the next log_p.
+
+    inputs: the memory of `Agent.begin`, and pixels (B, S, g, g, 3), where (B, 2), cell (B,), tissue (B, R, C),
+    allowed (B, N) before the step. The output holds the new memory and allowed, logits (B, K), log_p (B, N).
+    """
+
+    def __init__(self, agent: Agent, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent = agent
+        self.built = True
+
+    def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        agent, columns = self.agent, ops.shape(inputs["tissue"])[2]
+        memory = {k: inputs[k] for k in ("h", "c", "cells", "salience", "inhibition")}
+        vector = agent.glimpse_network(inputs["pixels"], inputs["where"])
+        memory = agent.absorb(memory, vector, inputs["cell"], columns)
+        tissue = ops.reshape(inputs["tissue"], ops.shape(inputs["allowed"]))
+        allowed = visit(inputs["allowed"], tissue, inputs["cell"])
+        changed = {k: memory[k] for k in ("h", "c", "inhibition")}
+        return {
+            **changed,
+            "allowed": allowed,
+            "logits": agent.action_network(memory["h"]),
+            "log_p": agent.choose(memory, allowed),
+        }

@@ -1,0 +1,72 @@
+"""The parts of the hybrid loss, as pure functions (Mnih et al. 2014, section 3.2; Williams 1992).
+
+Shapes: B rows, T fixations, N cells, K classes. Every function returns one number a row, (B,), so that the
+caller can weigh rows. Sums over steps are means over steps, so that a weight means the same for every T.
+"""
+
+import math
+from typing import Any
+
+from keras import ops
+
+
+def cross_entropy(logits_t: Any, label: Any) -> Any:
+    """-log p_t(label), mean over steps: every fixation must be ready to answer. logits_t (B, T, K), label (B,)."""
+    return -ops.mean(log_likelihood(logits_t, label), axis=1)
+
+
+def log_likelihood(logits_t: Any, label: Any) -> Any:
+    """log p_t(label), (B, T), of logits (B, T, K) and integer labels (B,)."""
+    log_p = ops.log_softmax(logits_t, axis=-1)
+    return ops.take_along_axis(log_p, ops.cast(label, "int32")[:, None, None], axis=-1)[..., 0]
+
+
+def dense_rewards(logits_t: Any, label: Any) -> Any:
+    """r_t = log p_t(label) - log p_{t-1}(label), (B, T), with p_0 uniform. Detached."""
+    log_p = ops.stop_gradient(log_likelihood(logits_t, label))
+    before = ops.full_like(log_p[:, :1], -math.log(logits_t.shape[-1]))
+    return log_p - ops.concatenate([before, log_p[:, :-1]], axis=1)
+
+
+def discounted_returns(r_t: Any, discount: float) -> Any:
+    """G_t = r_t + discount * G_{t+1}, (B, T). r_t is the reward that the fixation t brought."""
+    steps = [r_t[:, -1]]
+    for t in range(r_t.shape[1] - 2, -1, -1):
+        steps.append(r_t[:, t] + discount * steps[-1])
+    return ops.stack(steps[::-1], axis=1)
+
+
+def advantages(returns_t: Any, baseline_t: Any, weight: Any) -> Any:
+    """(G_t - b_t), detached, normalised to mean 0 and deviation 1 over the rows of weight 1. (B, T)."""
+    raw = ops.stop_gradient(returns_t - baseline_t)
+    mask = ops.broadcast_to(weight[:, None], ops.shape(raw))
+    count = ops.maximum(ops.sum(mask), 1.0)
+    mean = ops.sum(raw * mask) / count
+    deviation = ops.sqrt(ops.sum(mask * (raw - mean) ** 2) / count)
+    return (raw - mean) / (deviation + 1e-6)
+
+
+def reinforce(log_pi_t: Any, advantage_t: Any) -> Any:
+    """-A_t log pi(a_t), mean over steps. The gradient flows into log pi alone. Both (B, T)."""
+    return -ops.mean(log_pi_t * ops.stop_gradient(advantage_t), axis=1)
+
+
+def baseline_error(returns_t: Any, baseline_t: Any) -> Any:
+    """(G_t - b_t)^2, mean over steps. The gradient flows into b alone. Both (B, T)."""
+    return ops.mean((ops.stop_gradient(returns_t) - baseline_t) ** 2, axis=1)
+
+
+def entropy(log_p_t: Any) -> Any:
+    """-sum_n p log p of each step's distribution over cells, mean over steps. log_p_t (B, T, N)."""
+    return -ops.mean(ops.sum(ops.exp(log_p_t) * log_p_t, axis=-1), axis=1)
+
+
+def guidance(log_p_t: Any, target_t: Any) -> Any:
+    """-log of the policy's mass on the cells of `target_t`, mean over the steps that have any; 0 where none has.
+
+    log_p_t (B, T, N); target_t (B, T, N) bool: annotated lesion cells that were not visited yet.
+    """
+    mass = ops.sum(ops.exp(log_p_t) * ops.cast(target_t, log_p_t.dtype), axis=-1)
+    has = ops.cast(ops.any(target_t, axis=-1), log_p_t.dtype)
+    cost = -ops.log(ops.maximum(mass, 1e-8)) * has
+    return ops.sum(cost, axis=1) / ops.maximum(ops.sum(has, axis=1), 1.0)

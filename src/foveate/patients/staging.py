@@ -1,0 +1,121 @@
+"""From the predictions of a patient's slides to the patient's stage."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.errors import FoveateError
+from foveate.patients.posterior import kappa_stage, stage_posterior
+from foveate.patients.stages import PN_STAGES, pn_stage
+
+POLICIES = ("learned", "random")
+"""Ways to choose where to look: by the learned policy, or at random with the same model and budget."""
+
+
+@dataclass(frozen=True)
+class SlidePrediction:
+    """The class predicted for a slide, and the probabilities of `SLIDE_CLASSES`."""
+
+    prediction: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SlideResult:
+    """What is known of a slide after prediction.
+
+    split: train, val, test or ""; label: the true class or ""; state: ok, failed, excluded or unused;
+    predictions: by policy, one each when the state is ok, none otherwise.
+    """
+
+    slide: str
+    patient: str
+    split: str
+    label: str
+    state: str
+    predictions: Mapping[str, SlidePrediction]
+
+
+@dataclass(frozen=True)
+class Staging:
+    """stage: what to report; rule_stage: the rule applied to the predicted classes; posterior: (5,)."""
+
+    stage: str
+    rule_stage: str
+    posterior: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PatientResult:
+    """A patient, with the slides that are not excluded, by name.
+
+    true_stage: a pN stage, or "" when it is not known; stagings: by policy; none when incomplete.
+    """
+
+    patient: str
+    split: str
+    slides: tuple[SlideResult, ...]
+    true_stage: str
+    stagings: Mapping[str, Staging]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every slide was predicted. Only then is there a stage."""
+        return bool(self.stagings)
+
+    @property
+    def n_predicted(self) -> int:
+        """Number of slides that were predicted."""
+        return sum(slide.state == "ok" for slide in self.slides)
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the slides that failed."""
+        return [slide.slide for slide in self.slides if slide.state == "failed"]
+
+
+def stage_patients(slides: Iterable[SlideResult], patient_labels: Mapping[str, str]) -> list[PatientResult]:
+    """Stage all patients of which a slide was to be predicted, in the order of their names.
+
+    patient_labels: patient to true pN stage; a patient without one, or with "", gets the stage that the
+    slide labels give, when all slides have one.
+
+    Excluded slides are left out as if they were not there. A patient with none but excluded slides, or
+    slides used for training, is not in the result. Raises FoveateError for a patient in two splits and
+    for an unknown stage in `patient_labels`.
+    """
+    by_patient: dict[str, list[SlideResult]] = defaultdict(list)
+    for slide in slides:
+        if slide.state != "excluded":
+            by_patient[slide.patient].append(slide)
+    return [
+        _stage_patient(patient, members, patient_labels.get(patient, ""))
+        for patient, members in sorted(by_patient.items())
+        if any(slide.state != "unused" for slide in members)
+    ]
+
+
+def _stage_patient(patient: str, members: list[SlideResult], patient_label: str) -> PatientResult:
+    slides = sorted(members, key=lambda slide: slide.slide)
+    splits = sorted({slide.split for slide in slides})
+    if len(splits) > 1:
+        raise FoveateError(f"patient {patient}: split: slides are in more than one: {', '.join(splits)}")
+    if patient_label and patient_label not in PN_STAGES:
+        raise FoveateError(
+            f"patient {patient}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}"
+        )
+    labels = [slide.label for slide in slides]
+    true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
+    complete = all(slide.state == "ok" for slide in slides)
+    stagings = {policy: _staging(slides, policy) for policy in POLICIES} if complete else {}
+    return PatientResult(patient, splits[0], tuple(slides), true_stage, stagings)
+
+
+def _staging(slides: Sequence[SlideResult], policy: str) -> Staging:
+    predictions = [slide.predictions[policy] for slide in slides]
+    posterior = stage_posterior([prediction.probabilities for prediction in predictions])
+    rule_stage = pn_stage([prediction.prediction for prediction in predictions])
+    return Staging(kappa_stage(posterior), rule_stage, posterior)

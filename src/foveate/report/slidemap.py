@@ -1,0 +1,178 @@
+"""What is drawn over a slide's thumbnail: tissue, lesions, the fixation path, what was seen, a scale bar.
+
+All positions are in pixels of the small thumbnail, (x, y) from its top-left corner; the template turns
+them into SVG over the picture.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import approximate_polygon, find_contours
+
+from foveate.report.palette import ink_on, tumor_colour
+from foveate.report.sheets import jpeg_uri, small_thumbnail
+from foveate.report.sources import Fixations
+from foveate.slides.overview_file import StoredOverview
+
+STOP_RADIUS = 8.5
+SMALLEST_CONTOUR_PX = 12
+BAR_LENGTHS_UM = tuple(m * 10.0**k for k in range(6) for m in (1, 2, 5))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where the model looked, and the fixations (from 1) that it spent there."""
+
+    x: float
+    y: float
+    label: str
+    width: float
+    colour: str
+    ink: str
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The square that one glimpse covered at the coarsest scale."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class ScaleBar:
+    width: float
+    label: str
+
+
+@dataclass(frozen=True)
+class SlideMap:
+    width: int
+    height: int
+    thumbnail: str
+    tissue: str
+    lesions: str
+    track: str
+    arrows: tuple[tuple[float, float, float], ...]
+    stops: tuple[Stop, ...]
+    footprints: tuple[Footprint, ...]
+    bar: ScaleBar
+
+
+def slide_map(overview: StoredOverview, fixations: Fixations | None) -> SlideMap:
+    """Draw `overview` small, with the fixations of the learned policy when there are any."""
+    small = small_thumbnail(overview.thumbnail)
+    height, width = small.shape[:2]
+    scale = (width / overview.thumbnail.shape[1], height / overview.thumbnail.shape[0])
+    um_per_px = (overview.mpp / scale[0], overview.mpp / scale[1])
+    points = np.empty((0, 2))
+    footprints: tuple[Footprint, ...] = ()
+    if fixations is not None:
+        points = (fixations.location_um - np.asarray(overview.origin_um)) / np.asarray(um_per_px)
+        side = fixations.glimpse_px * max(fixations.scales_mpp)
+        w, h = side / um_per_px[0], side / um_per_px[1]
+        corners = dict.fromkeys((float(x - w / 2), float(y - h / 2)) for x, y in points)
+        footprints = tuple(Footprint(x, y, w, h) for x, y in corners)
+    return SlideMap(
+        width=width,
+        height=height,
+        thumbnail=jpeg_uri(small),
+        tissue=contour_path(overview.tissue, scale),
+        lesions="" if overview.lesions is None else contour_path(overview.lesions.index > 0, scale),
+        track=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        arrows=arrows(points),
+        stops=() if fixations is None else stops(points, 1.0 - fixations.running[:, 0]),
+        footprints=footprints,
+        bar=scale_bar(um_per_px[0], width),
+    )
+
+
+def contour_path(mask: NDArray[np.bool_], scale: tuple[float, float]) -> str:
+    """SVG path data of the outlines of `mask`, (H, W), its (x, y) multiplied by `scale`.
+
+    Outlines shorter than `SMALLEST_CONTOUR_PX` are left out unless nothing else would be left: a lesion
+    of isolated tumor cells is a few pixels and still has to show.
+    """
+    paths: list[str] = []
+    specks: list[str] = []
+    for contour in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5):
+        points = (contour[:, ::-1] - 1 + 0.5) * scale
+        length = float(np.hypot(*np.diff(points, axis=0).T).sum())
+        points = approximate_polygon(points, 0.6)
+        text = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[:-1]) + "Z"
+        (paths if length >= SMALLEST_CONTOUR_PX else specks).append(text)
+    return "".join(paths or specks)
+
+
+def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Stop, ...]:
+    """Numbered dots for `points`, (T, 2); fixations whose dots would overlap share a wider one.
+
+    tumor: (T,), the running tumor probability after each fixation; a shared dot stands in the middle of its
+    fixations and has the colour of the latest.
+    """
+    groups = [[t] for t in range(1, len(points) + 1)]
+    while (pair := _overlapping(groups, points)) is not None:
+        one, other = pair
+        groups[one] = sorted(groups[one] + groups.pop(other))
+    made = []
+    for numbers in groups:
+        x, y = _centre(numbers, points)
+        colour = tumor_colour(float(tumor[numbers[-1] - 1]))
+        label = ranges(numbers)
+        ends = (1 in numbers, len(points) in numbers)
+        made.append(Stop(x, y, label, _width(label), colour, ink_on(colour), *ends))
+    return tuple(made)
+
+
+def _overlapping(groups: list[list[int]], points: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The first two groups, (i, j) with i < j, whose dots would cover each other by more than a quarter."""
+    places = [(*_centre(numbers, points), _width(ranges(numbers))) for numbers in groups]
+    for j, (x1, y1, w1) in enumerate(places):
+        for i, (x0, y0, w0) in enumerate(places[:j]):
+            if abs(y1 - y0) < 1.5 * STOP_RADIUS and abs(x1 - x0) < 0.75 * (w0 + w1) / 2:
+                return i, j
+    return None
+
+
+def _centre(numbers: list[int], points: NDArray[np.float64]) -> tuple[float, float]:
+    x, y = points[np.array(numbers) - 1].mean(axis=0).tolist()
+    return x, y
+
+
+def _width(label: str) -> float:
+    return max(2 * STOP_RADIUS, 5.6 * len(label) + 8)
+
+
+def ranges(numbers: list[int]) -> str:
+    """Rising numbers in short: [1, 2, 3, 5] becomes "1-3,5" (with an en dash)."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ",".join(f"{p[0]}" if len(p) == 1 else f"{p[0]}\N{EN DASH}{p[-1]}" for p in parts)
+
+
+def arrows(points: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
+    """(x, y, degrees) half-way along each step of `points`, (T, 2), that is long enough to carry one."""
+    made = []
+    for (x0, y0), (x1, y1) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
+        if math.dist((x0, y0), (x1, y1)) > 4 * STOP_RADIUS:
+            angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
+            made.append(((x0 + x1) / 2, (y0 + y1) / 2, angle))
+    return tuple(made)
+
+
+def scale_bar(um_per_px: float, width: int) -> ScaleBar:
+    """The longest bar of 1, 2 or 5 times a power of ten um that takes at most a quarter of `width` px."""
+    room = um_per_px * width / 4
+    length = max((um for um in BAR_LENGTHS_UM if um <= room), default=BAR_LENGTHS_UM[0])
+    label = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} \N{MICRO SIGN}m"
+    return ScaleBar(length / um_per_px, label)

@@ -1,0 +1,232 @@
+"""What the report reads: tables, status files and predictions, these one slide at a time."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.errors import FoveateError
+from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
+
+VERDICT_COLUMNS = ("prediction", *(f"p_{name}" for name in SLIDE_CLASSES))
+SLIDE_COLUMNS = (
+    *("slide", "patient", "fold", "split", "label", "state", "reason"),
+    *(f"{prefix}{name}" for prefix in ("", "random_") for name in VERDICT_COLUMNS),
+)
+SLIDE_STATES = ("ok", "failed", "excluded", "unused")
+PATIENT_COLUMNS = (
+    *("patient", "split", "state", "missing", "true_stage", "stage", "rule_stage", "random_stage"),
+    *(f"p_{stage}" for stage in PN_STAGES),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The class predicted for a slide and the probabilities of `SLIDE_CLASSES`."""
+
+    prediction: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SlideRow:
+    """A row of slides.tsv. learned, random: by policy; None when the slide was not predicted."""
+
+    slide: str
+    patient: str
+    fold: str
+    split: str
+    label: str
+    state: str
+    reason: str
+    learned: Verdict | None
+    random: Verdict | None
+
+
+@dataclass(frozen=True)
+class PatientRow:
+    """A row of patients.tsv. missing: slides that failed; posterior: over `PN_STAGES`, () when incomplete."""
+
+    patient: str
+    split: str
+    state: str
+    missing: tuple[str, ...]
+    true_stage: str
+    stage: str
+    rule_stage: str
+    random_stage: str
+    posterior: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Fixations:
+    """Where the learned policy looked on one slide, and what it saw and concluded.
+
+    running: (T, 4); location_um, location_l0: (T, 2) glimpse centres (x, y); policy_probability: (T,);
+    glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,).
+    """
+
+    running: NDArray[np.float32]
+    location_um: NDArray[np.float32]
+    location_l0: NDArray[np.float64]
+    policy_probability: NDArray[np.float32]
+    glimpses: NDArray[np.uint8]
+    scales_mpp: tuple[float, ...]
+
+    @property
+    def glimpse_px(self) -> int:
+        """Side of a glimpse in pixels."""
+        return self.glimpses.shape[2]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One fold's weights and how they look at a slide."""
+
+    fold: str
+    weights_sha256: str
+    scales_mpp: tuple[float, ...]
+    glimpse_px: int
+    n_glimpses: int
+
+
+class Predictions:
+    """The prediction files of all folds; the pixels of a slide are read when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.models: list[Model] = []
+        self._places: dict[str, dict[str, tuple[Path, int]]] = {}
+        for path in paths:
+            with _h5(path) as file:
+                model = Model(
+                    fold=str(file.attrs["fold"]),
+                    weights_sha256=str(file.attrs["weights_sha256"]),
+                    scales_mpp=tuple(map(float, file.attrs["scales_mpp"])),
+                    glimpse_px=int(file.attrs["glimpse_px"]),
+                    n_glimpses=int(file.attrs["n_glimpses"]),
+                )
+                self.models.append(model)
+                for row, slide in enumerate(file["learned/slide"].asstr()[:]):
+                    self._places.setdefault(slide, {})[model.fold] = (path, row)
+
+    def of(self, slide: str, fold: str) -> Fixations | None:
+        """Read the fixations of `slide`, of `fold`'s model where several predicted it; None without any."""
+        places = self._places.get(slide)
+        if not places:
+            return None
+        path, row = places.get(fold) or next(iter(places.values()))
+        with _h5(path) as file:
+            group = file["learned"]
+            return Fixations(
+                running=group["running"][row],
+                location_um=group["location_um"][row],
+                location_l0=group["location_l0"][row],
+                policy_probability=group["policy_probability"][row],
+                glimpses=group["glimpses"][row],
+                scales_mpp=tuple(map(float, file.attrs["scales_mpp"])),
+            )
+
+
+def read_slides(path: Path) -> list[SlideRow]:
+    """Read slides.tsv, in the order of its rows."""
+    slides = []
+    for row, where in _rows(path, SLIDE_COLUMNS):
+        _check(row, "state", SLIDE_STATES, where)
+        for column in ("label", "prediction", "random_prediction"):
+            _check(row, column, ("", *SLIDE_CLASSES), where)
+        slides.append(
+            SlideRow(
+                **{
+                    name: row[name]
+                    for name in ("slide", "patient", "fold", "split", "label", "state", "reason")
+                },
+                learned=_verdict(row, "", where),
+                random=_verdict(row, "random_", where),
+            )
+        )
+    return slides
+
+
+def read_patients(path: Path) -> list[PatientRow]:
+    """Read patients.tsv, in the order of its rows."""
+    names = ("patient", "split", "state", "true_stage", "stage", "rule_stage", "random_stage")
+    patients = []
+    for row, where in _rows(path, PATIENT_COLUMNS):
+        for column in ("true_stage", "stage", "rule_stage", "random_stage"):
+            _check(row, column, ("", *PN_STAGES), where)
+        patients.append(
+            PatientRow(
+                **{name: row[name] for name in names},
+                missing=tuple(name for name in row["missing"].split(",") if name),
+                posterior=_numbers(row, [f"p_{stage}" for stage in PN_STAGES], where) if row["stage"] else (),
+            )
+        )
+    return patients
+
+
+def read_history(path: Path) -> list[dict[str, str]]:
+    """Read history.csv: one row an epoch, column to text."""
+    return [row for row, _ in _rows(path, ("epoch", "phase"), delimiter=",")]
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises FoveateError when it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FoveateError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def read_status(folder: Path, slide: str) -> dict[str, Any]:
+    """Read the status file of `slide`; {} when there is none, as for an excluded slide."""
+    path = folder / f"{slide}.json"
+    return read_json(path) if path.exists() else {}
+
+
+def _check(row: dict[str, str], column: str, allowed: Sequence[str], where: str) -> None:
+    if row[column] not in allowed:
+        expected = ", ".join(filter(None, allowed))
+        raise FoveateError(f"{where}: {column}: {row[column]!r} is not one of {expected}")
+
+
+def _verdict(row: dict[str, str], prefix: str, where: str) -> Verdict | None:
+    if not row[f"{prefix}prediction"]:
+        return None
+    return Verdict(
+        row[f"{prefix}prediction"], _numbers(row, [f"{prefix}p_{c}" for c in SLIDE_CLASSES], where)
+    )
+
+
+def _numbers(row: dict[str, str], columns: list[str], where: str) -> tuple[float, ...]:
+    for column in columns:
+        try:
+            float(row[column])
+        except ValueError:
+            raise FoveateError(f"{where}: {column}: {row[column]!r} is not a number") from None
+    return tuple(float(row[column]) for column in columns)
+
+
+def _rows(path: Path, columns: Sequence[str], delimiter: str = "\t") -> list[tuple[dict[str, str], str]]:
+    """The rows of a table as (column to text, "file:line"). Raises FoveateError when columns are missing."""
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle, delimiter=delimiter, restval="")
+            absent = [column for column in columns if column not in (reader.fieldnames or ())]
+            if absent:
+                raise FoveateError(f"{path}:1: missing columns: {', '.join(absent)}")
+            return [(row, f"{path}:{reader.line_num}") for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FoveateError(f"{path}: cannot be read as a table: {error}") from error
+
+
+def _h5(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise FoveateError(f"{path}: cannot be read: {error}") from error

@@ -1,0 +1,135 @@
+"""The overview on disk: one HDF5 file a slide, that the sensor and the model read instead of the slide.
+
+Attributes: format, version, slide, path, state ("ok" or "failed"), reason; and, where ok: mpp (x, y),
+mpp_source, vendor, sizes_lv (L, 2), downsamples (L,), bounds_l0 (x, y, width, height), overview_mpp,
+origin_um (x, y), background_rgb (3,), cell_um. Datasets: thumbnail (H, W, 3) uint8; tissue (H, W) bool;
+cell_tissue (rows, columns) float32; coarse, the level that serves coarse glimpse scales (the thumbnail,
+contiguous so that it can be memory-mapped); lesions (H, W) uint16 and lesion_diameter_um (K,) float32 where
+the slide is annotated. A failed slide has attributes only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.errors import FoveateError
+from foveate.files import atomic
+from foveate.slides.geometry import Geometry
+from foveate.slides.handle import Slide
+from foveate.slides.overview import Overview
+
+FORMAT, VERSION = "foveate.overview", 1
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Annotated lesions. index: (H, W), 0 for none, k for the k-th; diameter_um: (K,) longest distance in each."""
+
+    index: NDArray[np.uint16]
+    diameter_um: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StoredOverview:
+    """What a stage needs of a slide that could be read. See the module for shapes and frames."""
+
+    slide: str
+    path: Path
+    geometry: Geometry
+    mpp: float
+    origin_um: tuple[float, float]
+    background_rgb: tuple[int, int, int]
+    cell_um: float
+    thumbnail: NDArray[np.uint8]
+    tissue: NDArray[np.bool_]
+    cell_tissue: NDArray[np.float32]
+    lesions: Lesions | None
+
+    @property
+    def cell_px(self) -> int:
+        """Side of a cell in thumbnail pixels."""
+        return round(self.cell_um / self.mpp)
+
+    def cell_centre_um(self, cells: NDArray[np.integer]) -> NDArray[np.float64]:
+        """(..., 2) cells (row, column) to the um (x, y) of their centres."""
+        return (np.asarray(cells)[..., ::-1] + 0.5) * self.cell_um + self.origin_um
+
+
+def write_overview(path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None) -> None:
+    """Write the overview of a slide, atomically."""
+    geometry, thumbnail = slide.geometry, overview.thumbnail
+    with atomic(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(
+            format=FORMAT,
+            version=VERSION,
+            slide=slide.name,
+            path=str(slide.path),
+            state="ok",
+            reason="",
+            mpp=geometry.mpp,
+            mpp_source=slide.mpp_source,
+            vendor=slide.vendor,
+            sizes_lv=geometry.sizes_lv,
+            downsamples=geometry.downsamples,
+            bounds_l0=geometry.bounds_l0,
+            overview_mpp=thumbnail.mpp,
+            origin_um=thumbnail.origin_um,
+            background_rgb=np.asarray(overview.background_rgb, np.uint8),
+            cell_um=cell_um,
+        )
+        file["thumbnail"] = thumbnail.image
+        file["coarse"] = file["thumbnail"]
+        file.create_dataset("tissue", data=overview.tissue, compression="gzip")
+        file["cell_tissue"] = overview.cell_tissue
+        if lesions is not None:
+            file.create_dataset("lesions", data=lesions.index, compression="gzip")
+            file["lesion_diameter_um"] = lesions.diameter_um
+
+
+def write_failed_overview(path: Path, slide: str, source: Path, reason: str) -> None:
+    """Write that a slide could not be used, so that later stages know without opening it."""
+    with atomic(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(
+            format=FORMAT, version=VERSION, slide=slide, path=str(source), state="failed", reason=reason
+        )
+
+
+def read_overview(path: Path) -> StoredOverview | None:
+    """Read an overview; None where the slide had failed.
+
+    The thumbnail is memory-mapped. Raises FoveateError if the file is no overview of this version.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            attrs = dict(file.attrs)
+            if (attrs.get("format"), attrs.get("version")) != (FORMAT, VERSION):
+                raise FoveateError(f"{path}: expected {FORMAT} version {VERSION}; delete it and run again")
+            if attrs["state"] != "ok":
+                return None
+            lesions = None
+            if "lesions" in file:
+                lesions = Lesions(file["lesions"][:], file["lesion_diameter_um"][:])
+            stored = file["coarse"]
+            return StoredOverview(
+                slide=attrs["slide"],
+                path=Path(attrs["path"]),
+                geometry=Geometry(
+                    tuple(attrs["mpp"].tolist()),
+                    tuple(map(tuple, attrs["sizes_lv"].tolist())),
+                    tuple(attrs["downsamples"].tolist()),
+                    tuple(attrs["bounds_l0"].tolist()),
+                ),
+                mpp=float(attrs["overview_mpp"]),
+                origin_um=tuple(attrs["origin_um"].tolist()),
+                background_rgb=tuple(attrs["background_rgb"].tolist()),
+                cell_um=float(attrs["cell_um"]),
+                thumbnail=np.memmap(path, np.uint8, "r", stored.id.get_offset(), stored.shape),
+                tissue=file["tissue"][:],
+                cell_tissue=file["cell_tissue"][:],
+                lesions=lesions,
+            )
+    except OSError as error:
+        raise FoveateError(f"{path}: cannot be read as HDF5: {error}; delete it and run again") from error

@@ -1,0 +1,32 @@
+"""The record of a training: history.csv for people and tables, TensorBoard for curves."""
+
+import csv
+import io
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from foveate.files import write_text
+
+COLUMNS = (
+    "phase", "epoch", "loss", "cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward",
+    "accuracy", "val_loss", "val_accuracy", "learning_rate", "glimpses_per_s", "seconds",
+)  # fmt: skip
+
+
+def write_history(rows: list[dict[str, float | str]], path: Path) -> None:
+    """One row an epoch; a value that a phase does not have is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    write_text(path, text.getvalue())
+
+
+def log_scalars(row: dict[str, float | str], folder: Path) -> None:
+    """Add an epoch's numbers to the TensorBoard log of its phase."""
+    with SummaryWriter(str(folder / str(row["phase"])), flush_secs=1) as writer:
+        for name, value in row.items():
+            if isinstance(value, float):
+                writer.add_scalar(name, value, int(row["epoch"]))

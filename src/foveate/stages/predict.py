@@ -1,0 +1,198 @@
+"""The prediction stage: many slides a job, learned and random locations side by side."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.attention.agent import Agent
+from foveate.cohort.samples import Sample
+from foveate.config import Config
+from foveate.errors import FoveateError, SlideError
+from foveate.files import atomic
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.progress import progress
+from foveate.slides.overview_file import StoredOverview
+from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.cohort import open_cohort
+from foveate.stages.determinism import seeded
+from foveate.stages.rollout import Chooser, Roller, Rollout, greedy, grid_shape, make_batch, uniform
+
+log = logging.getLogger(__name__)
+FORMAT, VERSION = "foveate.predictions", 1
+POLICIES = ("learned", "random")
+
+
+def load_agent(path: Path) -> Agent:
+    """Read a model file. Keras' safe mode refuses code in it.
+
+    Raises
+    ------
+    FoveateError
+        If it is absent, no agent, or was made for other slide classes.
+    """
+    if not path.exists():
+        raise FoveateError(f"{path} does not exist; train a model first, or correct predict.weights")
+    try:
+        agent = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise FoveateError(f"{path}: is no model that this version can read: {error}") from error
+    if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
+        raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
+    return agent
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Over the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+class Predictor:
+    """Predicts in batches; each finished batch is a file, so that a kill costs at most one.
+
+    Parameters
+    ----------
+    weights : model file; with the configuration and the slides it names the folder of finished batches.
+    """
+
+    def __init__(self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path) -> None:
+        seeded(config.train.seed)
+        self.config = config
+        self.agent = load_agent(weights)
+        self._match(overviews)
+        settings = self.agent.settings
+        self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
+        self.roller = Roller(self.agent, self.sensor)
+        self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        names = [o.slide for o in overviews]
+        key = repr((self.weights_sha256, config.predict, config.tissue, config.glimpse.count, names))
+        self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def _match(self, overviews: Sequence[StoredOverview]) -> None:
+        settings = self.agent.settings
+        for overview in overviews[:1]:
+            found = {"overview_mpp": overview.mpp, "cell_um": overview.cell_um}
+            for name, value in found.items():
+                if abs(value - settings[name]) > 1e-6:
+                    raise FoveateError(f"the model was trained with {name} {settings[name]:g}, the overviews have {value:g}")
+
+    def run(self, overviews: Sequence[StoredOverview]) -> tuple[list[Path], dict[str, str]]:
+        """Predict all slides; returns the files of the batches, and slide -> reason for those that failed."""
+        failed: dict[str, str] = {}
+        usable = []
+        for overview in overviews:
+            try:
+                for warning in self.sensor.check(overview):
+                    log.warning("%s: %s", overview.slide, warning)
+                usable.append(overview)
+            except SlideError as error:
+                log.error("%s", error)
+                failed[error.slide] = error.reason
+        size = self.config.predict.batch
+        # slides of one size share a batch, so that little is padded and few shapes are compiled
+        usable.sort(key=lambda o: (*grid_shape([o]), o.slide))
+        files = []
+        for first in progress(range(0, len(usable), size), "predict"):
+            path = self.parts / f"{first:06d}.h5"
+            if not path.exists():
+                self._batch(usable[first : first + size], first, path)
+            files.append(path)
+        for path in files:
+            with h5py.File(path) as part:
+                failed |= {str(k): str(v) for k, v in part["failed"].attrs.items()}
+        return files, failed
+
+    def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
+        batch = make_batch(overviews, grid_shape(overviews), self.config.tissue.cell_share)
+        rng = np.random.default_rng([self.config.train.seed, 2, first])
+        choosers: dict[str, Chooser] = {"learned": greedy, "random": uniform(rng)}
+        rollouts = {name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES}
+        errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
+        for error in errors.values():
+            log.error("%s", error)
+        kept = [row for row in range(len(overviews)) if row not in errors]
+        with atomic(path) as partial, h5py.File(partial, "w") as file:
+            file.create_group("failed").attrs.update({e.slide: e.reason for e in errors.values()})
+            for name, rollout in rollouts.items():
+                _write_rollout(file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned")
+
+
+def _write_rollout(
+    group: h5py.Group, overviews: Sequence[StoredOverview], rollout: Rollout, kept: list[int], pixels: bool
+) -> None:
+    running = softmax(rollout.logits[kept])
+    mpp = np.array([o.geometry.mpp for o in overviews]).reshape(-1, 1, 2)
+    group.create_dataset("slide", data=[o.slide for o in overviews], dtype=h5py.string_dtype())
+    group["probabilities"] = running[:, -1]
+    group["running"] = running
+    group["location_um"] = rollout.location_um[kept]
+    group["location_l0"] = rollout.location_um[kept] / mpp
+    group["policy_probability"] = rollout.probability[kept]
+    if pixels:
+        group["glimpses"] = rollout.pixels[kept]
+
+
+def _merge(files: Sequence[Path], out: Path, attributes: dict[str, Any], failed: dict[str, str]) -> None:
+    """Join the batches into one file, a batch in memory at a time."""
+    with atomic(out) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(format=FORMAT, version=VERSION, **attributes)
+        file.create_group("failed").attrs.update(failed)
+        for policy in POLICIES:
+            group = file.create_group(policy)
+            for path in files:
+                with h5py.File(path) as part:
+                    for name, values in part[policy].items():
+                        _append(group, name, values)
+
+
+def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
+    if name not in group:
+        pixels = {"compression": "gzip", "compression_opts": 1} if name == "glimpses" else {}
+        chunk = (1 if name == "glimpses" else 64, *values.shape[1:])
+        group.create_dataset(
+            name, (0, *values.shape[1:]), values.dtype, maxshape=(None, *values.shape[1:]), chunks=chunk, **pixels
+        )
+    whole = group[name]
+    whole.resize(len(whole) + len(values), axis=0)
+    whole[len(whole) - len(values) :] = values[:]
+
+
+def run(
+    config: Config, samples: Sequence[Sample], overviews: Path, weights: Path, out: Path, *, fold: str
+) -> None:
+    """Predict `samples` with one model.
+
+    Writes `out` (HDF5): attributes format, version, fold, scales_mpp (S,), glimpse_px, n_glimpses, classes,
+    weights_sha256; the group `failed` with slide -> reason as attributes; and for the policies `learned`
+    (greedy) and `random` (uniform over tissue cells, same budget): slide (n,); probabilities (n, 4); running
+    (n, T, 4) after each fixation; location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and
+    for `learned` glimpses (n, T, S, g, g, 3) uint8, finest scale first.
+    """
+    cohort = open_cohort(samples, overviews)
+    parts = out.with_suffix(".parts")
+    predictor = Predictor(config, weights, cohort, parts)
+    with predictor.sensor:
+        files, failed = predictor.run(cohort)
+    settings = predictor.agent.settings
+    _merge(
+        files,
+        out,
+        {
+            "fold": fold,
+            "scales_mpp": settings["scales_mpp"],
+            "glimpse_px": settings["glimpse_px"],
+            "n_glimpses": config.glimpse.count,
+            "classes": settings["classes"],
+            "weights_sha256": predictor.weights_sha256,
+        },
+        failed,
+    )
+    shutil.rmtree(parts, ignore_errors=True)

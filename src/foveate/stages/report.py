@@ -1,0 +1,112 @@
+"""Stage 7: the report, one HTML file that needs nothing else."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from foveate.files import atomic
+from foveate.report.cohort import split_metrics
+from foveate.report.page import Failure, Page, PatientView, count_states, render
+from foveate.report.slideview import SlideView, failure, slide_view
+from foveate.report.sources import (
+    PatientRow,
+    Predictions,
+    SlideRow,
+    read_history,
+    read_json,
+    read_patients,
+    read_slides,
+    read_status,
+)
+from foveate.report.training import history
+from foveate.slides.overview_file import read_overview
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("foveate", "keras", "tensorflow", "numpy", "openslide-python")
+
+
+def run(
+    *,
+    overviews: Path,
+    statuses: Path,
+    predictions: Sequence[Path],
+    slides_tsv: Path,
+    patients_tsv: Path,
+    metrics_json: Path,
+    histories: Mapping[str, Path],
+    out: Path,
+    title: str = "foveate",
+    progress: bool = False,
+) -> None:
+    """Write the report of a run to `out`.
+
+    overviews, statuses: folders with {slide}.h5 and {slide}.json; predictions: one file a fold;
+    histories: fold to its history.csv, empty when nothing was trained; title: the cohort's name.
+    Slides are read one at a time, so that memory does not grow with the cohort.
+
+    Raises FoveateError when a table or file that has to be there cannot be read.
+    """
+    slides, patients = read_slides(slides_tsv), read_patients(patients_tsv)
+    metrics = read_json(metrics_json)
+    files = Predictions(predictions)
+    by_patient: dict[str, list[SlideRow]] = defaultdict(list)
+    for slide in slides:
+        by_patient[slide.patient].append(slide)
+    bar = tqdm(total=sum(len(by_patient[p.patient]) for p in patients), unit="slide", disable=not progress)
+
+    def view(row: SlideRow) -> SlideView:
+        bar.update()
+        path = overviews / f"{row.slide}.h5"
+        overview = read_overview(path) if path.exists() else None
+        return slide_view(row, read_status(statuses, row.slide), overview, files.of(row.slide, row.fold))
+
+    page = Page(
+        title=title,
+        made=datetime.now(UTC),
+        versions=_versions(),
+        models=files.models,
+        n_slides=len(slides),
+        n_patients=len(by_patient),
+        counts=count_states(slides, patients),
+        failures=[_failure(slide, statuses) for slide in slides if slide.state == "failed"],
+        exclusions=[slide for slide in slides if slide.state == "excluded"],
+        test=split_metrics(metrics["test"]),
+        val=split_metrics(metrics["val"]) if "val" in metrics else None,
+        histories=[history(fold, read_history(path)) for fold, path in histories.items()],
+        patients=[_patient(patient, by_patient[patient.patient], view) for patient in patients],
+        training_patients=_training_patients(by_patient, patients),
+    )
+    with bar, atomic(out) as partial, partial.open("w", encoding="utf-8") as stream:
+        render(page, stream)
+    log.info("%s: %d patients, %.1f MB", out, len(patients), out.stat().st_size / 1e6)
+
+
+def _patient(
+    row: PatientRow, members: Sequence[SlideRow], view: Callable[[SlideRow], SlideView]
+) -> PatientView:
+    return PatientView(row, tuple(members), lambda: map(view, members))
+
+
+def _failure(row: SlideRow, statuses: Path) -> Failure:
+    return Failure(row.slide, row.patient, *failure(row, read_status(statuses, row.slide)))
+
+
+def _training_patients(
+    by_patient: Mapping[str, Sequence[SlideRow]], shown: Sequence[PatientRow]
+) -> list[str]:
+    names = {patient.patient for patient in shown}
+    return sorted(
+        patient
+        for patient, members in by_patient.items()
+        if patient not in names and any(slide.state == "unused" for slide in members)
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from foveate.errors import FoveateError
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
+
+
+def slide(
+    name: str, *, label: str = "", state: str = "ok", split: str = "test", learned: str = "negative"
+) -> SlideResult:
+    """A slide of the patient before the underscore, predicted as certain; at random always negative."""
+    predictions = {
+        policy: SlidePrediction(predicted, tuple(float(predicted == name) for name in SLIDE_CLASSES))
+        for policy, predicted in (("learned", learned), ("random", "negative"))
+    }
+    return SlideResult(name, name.split("_")[0], split, label, state, predictions if state == "ok" else {})
+
+
+def test_complete_patient() -> None:
+    [patient] = stage_patients([slide("a_1", learned="macro"), slide("a_0", learned="itc")], {})
+    assert patient.complete
+    assert [member.slide for member in patient.slides] == ["a_0", "a_1"]
+    assert (patient.stagings["learned"].stage, patient.stagings["learned"].rule_stage) == ("pN1", "pN1")
+    assert patient.stagings["random"].stage == "pN0"
+    np.testing.assert_array_equal(patient.stagings["learned"].posterior, [0, 0, 0, 1, 0])
+
+
+def test_stage_and_rule_differ_when_unsure() -> None:
+    unsure = SlidePrediction("negative", (0.55, 0.0, 0.0, 0.45))
+    result = SlideResult("a_0", "a", "test", "", "ok", {"learned": unsure, "random": unsure})
+    [patient] = stage_patients([result], {})
+    # mean stage index 0.45 * 3 = 1.35
+    assert patient.stagings["learned"].stage == "pN0(i+)"
+    assert patient.stagings["learned"].rule_stage == "pN0"
+
+
+def test_a_failed_slide_leaves_the_patient_unstaged() -> None:
+    slides = [slide("a_0"), slide("a_2", state="failed"), slide("a_1", state="failed"), slide("b_0")]
+    incomplete, complete = stage_patients(slides, {"a": "pN1"})
+    assert not incomplete.complete
+    assert incomplete.stagings == {}
+    assert incomplete.missing == ["a_1", "a_2"]
+    assert incomplete.n_predicted == 1
+    assert complete.complete
+
+
+def test_excluded_slides_are_left_out() -> None:
+    slides = [slide("a_0", label="itc"), slide("a_1", state="excluded"), slide("b_0", state="excluded")]
+    [patient] = stage_patients(slides, {})
+    assert patient.complete
+    assert patient.missing == []
+    assert patient.true_stage == "pN0(i+)"
+
+
+def test_training_patients_are_listed_only_with_a_failure() -> None:
+    unused = [slide(f"a_{i}", state="unused", split="train") for i in range(2)]
+    failed = [slide("b_0", state="unused", split="train"), slide("b_1", state="failed", split="train")]
+    [patient] = stage_patients([*unused, *failed], {})
+    assert (patient.patient, patient.missing, patient.n_predicted) == ("b", ["b_1"], 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "expected"),
+    [
+        (("macro", "negative"), "", "pN1"),
+        (("macro", "negative"), "pN2", "pN2"),
+        (("macro", ""), "", ""),
+        (("macro", ""), "pN1mi", "pN1mi"),
+    ],
+)
+def test_true_stage(labels: tuple[str, str], given: str, expected: str) -> None:
+    slides = [slide(f"a_{i}", label=label) for i, label in enumerate(labels)]
+    [patient] = stage_patients(slides, {"a": given})
+    assert patient.true_stage == expected
+
+
+def test_patient_in_two_splits() -> None:
+    with pytest.raises(FoveateError, match="patient a: split: slides are in more than one: test, val"):
+        stage_patients([slide("a_0"), slide("a_1", split="val")], {})
+
+
+def test_unknown_patient_label() -> None:
+    with pytest.raises(FoveateError, match="patient a: patient_label: 'pN7' is not one of pN0"):
+        stage_patients([slide("a_0")], {"a": "pN7"})

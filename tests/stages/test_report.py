@@ -1,0 +1,211 @@
+import csv
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, zoom
+
+from foveate.errors import FoveateError
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.stages import patients as patients_stage
+from foveate.stages import report
+from foveate.stages.history import write_history
+
+SCALES_MPP = (1.0, 4.0, 32.0)
+SIDES = ("", "random_")
+VERDICT = ("prediction", *(f"p_{name}" for name in SLIDE_CLASSES))
+COLUMNS = ("slide", "patient", "fold", "split", "label", "state", "reason", *(s + v for s in SIDES for v in VERDICT))
+COHORT = (("negative", "itc", "macro"), ("negative", "micro", "negative"))
+
+
+@dataclass
+class Results:
+    """A results folder, as the stages before the report leave it, with made-up slides."""
+
+    folder: Path
+    rows: list[dict[str, str]]
+
+    def write_tables(self) -> None:
+        """Write slides.tsv and, through the real stage, patients.tsv and metrics.json."""
+        path = self.folder / "predictions" / "slides.tsv"
+        with path.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, COLUMNS, delimiter="\t", restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        names = ("patients.tsv", "submission.csv", "metrics.json")
+        patients_stage.run(path, {}, *(self.folder / name for name in names), bootstrap=50)
+
+    def row(self, slide: str) -> dict[str, str]:
+        return next(row for row in self.rows if row["slide"] == slide)
+
+    def change(self, slide: str, state: str, reason: str) -> None:
+        """Take the predictions of a slide away."""
+        self.row(slide).update(dict.fromkeys((s + v for s in SIDES for v in VERDICT), ""), state=state, reason=reason)
+        self.write_tables()
+
+    def report(self, **changes: object) -> str:
+        inputs: dict = {
+            "overviews": self.folder / "overview",
+            "statuses": self.folder / "status",
+            "predictions": [self.folder / "predictions" / "0.h5"],
+            "slides_tsv": self.folder / "predictions" / "slides.tsv",
+            "patients_tsv": self.folder / "patients.tsv",
+            "metrics_json": self.folder / "metrics.json",
+            "histories": {"0": self.folder / "train" / "0" / "history.csv"},
+            "out": self.folder / "report" / "index.html",
+        }
+        report.run(**inputs | changes)
+        return (self.folder / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def make_results(
+    folder: Path,
+    cohort: tuple[tuple[str, ...], ...] = COHORT,
+    fixations: int = 5,
+    glimpse_px: int = 16,
+    shape: tuple[int, int] = (60, 90),
+    seed: int = 7,
+) -> Results:
+    """Make results of test patients, `cohort` their slides' classes, and of one training patient."""
+    rng = np.random.default_rng(seed)
+    for name in ("overview", "status", "predictions"):
+        (folder / name).mkdir(parents=True)
+    rows, slides = [], []
+    for k, labels in enumerate(cohort):
+        for node, label in enumerate(labels):
+            name = f"patient_{k:03d}_node_{node}"
+            tissue, lesions, picture = _tissue(rng, shape, label)
+            _write_overview(folder / "overview" / f"{name}.h5", name, picture, tissue, lesions)
+            _write_status(folder / "status" / f"{name}.json", name, shape)
+            slide = _fixations(rng, picture, tissue, lesions, label, fixations, glimpse_px)
+            slides.append((name, slide))
+            row = {"slide": name, "patient": f"patient_{k:03d}", "fold": "0", "split": "test", "label": label}
+            rows.append(row | {"state": "ok", "reason": ""} | _verdicts(rng, slide["running"][-1]))
+    for node in range(2):
+        row = {"slide": f"patient_900_node_{node}", "patient": "patient_900", "fold": "0", "split": "train"}
+        rows.append(row | {"label": "negative", "state": "unused", "reason": ""})
+    _write_predictions(folder / "predictions" / "0.h5", slides, fixations, glimpse_px)
+    _write_history(folder / "train" / "0" / "history.csv", rng)
+    results = Results(folder, rows)
+    results.write_tables()
+    return results
+
+
+def _tissue(rng, shape, label):
+    height, width = shape
+    y, x = np.mgrid[:height, :width] / min(shape)
+    smooth = gaussian_filter(rng.normal(size=shape), min(shape) / 14) * min(shape) / 5
+    centre = np.array([width, height]) / min(shape) / 2
+    tissue = np.hypot((x - centre[0]) / centre[0], (y - centre[1]) / centre[1]) + 0.25 * smooth < 0.72
+    size = {"negative": 0.0, "itc": 0.03, "micro": 0.08, "macro": 0.2}[label]
+    spot = centre + rng.uniform(-0.2, 0.2, 2)
+    lesions = ((np.hypot(x - spot[0], y - spot[1]) < size * (1 + 0.4 * smooth)) & tissue).astype(np.uint16)
+    grain = rng.normal(size=shape)[..., None] * 14
+    picture = np.where(tissue[..., None], (206, 150, 190), (241, 240, 243)) + grain * tissue[..., None]
+    picture = np.where(lesions[..., None] > 0, picture - (10, -14, -4), picture)
+    follicles = gaussian_filter(rng.normal(size=shape), min(shape) / 30) * min(shape) / 12 > 0.55
+    picture -= 42 * (follicles & tissue & (lesions == 0))[..., None]
+    return tissue, lesions, gaussian_filter(picture, (0.7, 0.7, 0)).clip(0, 255).astype(np.uint8)
+
+
+def _fixations(rng, picture, tissue, lesions, label, count, px):
+    cells = np.argwhere(tissue)
+    chosen = cells[rng.integers(len(cells), size=count)]
+    if lesions.any():
+        late = np.argwhere(lesions > 0)
+        chosen[count // 3 :] = late[rng.integers(len(late), size=count - count // 3)]
+    um = (chosen[:, ::-1] + 0.5) * 16.0
+    target = np.eye(4)[SLIDE_CLASSES.index(label)] * 3.0 + rng.normal(size=4) * 1.3
+    logits = np.linspace(0, 1, count)[:, None] * target + 0.2 * rng.normal(size=(count, 4))
+    running = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    glimpses = np.empty((count, len(SCALES_MPP), px, px, 3), np.uint8)
+    for t, (r, c) in enumerate(chosen):
+        for s, mpp in enumerate(SCALES_MPP):
+            half = max(2, round(px * mpp / 32))
+            padded = np.pad(picture, ((half, half), (half, half), (0, 0)), constant_values=241)
+            patch = padded[r : r + 2 * half, c : c + 2 * half].astype(float)
+            patch = zoom(patch, (px / (2 * half), px / (2 * half), 1), order=1)
+            glimpses[t, s] = (patch + rng.normal(size=(px, px, 1)) * 18 / mpp**0.5).clip(0, 255)
+    probability = rng.dirichlet(np.ones(count))
+    return {"running": running, "um": um, "l0": um / 0.25, "policy": probability, "glimpses": glimpses}
+
+
+def _verdicts(rng, learned):
+    row = {}
+    for side, probabilities in zip(SIDES, (learned, rng.dirichlet(np.ones(4))), strict=True):
+        row[f"{side}prediction"] = SLIDE_CLASSES[int(np.argmax(probabilities))]
+        row |= {f"{side}p_{name}": f"{p:.6f}" for name, p in zip(SLIDE_CLASSES, probabilities, strict=True)}
+    return row
+
+
+def _write_overview(path, name, picture, tissue, lesions):
+    height, width = tissue.shape
+    with h5py.File(path, "w") as file:
+        file.attrs.update(
+            format="foveate.overview", version=1, slide=name, path=f"slides/{name}.tif", state="ok", reason="",
+            mpp=(0.25, 0.25), mpp_source="tiff resolution", vendor="generic-tiff",
+            sizes_lv=np.array([[width * 64, height * 64]]), downsamples=(1.0,),
+            bounds_l0=np.array([0, 0, width * 64, height * 64]), overview_mpp=16.0, origin_um=(0.0, 0.0),
+            background_rgb=np.array([241, 240, 243], np.uint8), cell_um=128.0,
+        )  # fmt: skip
+        file["thumbnail"] = file["coarse"] = picture
+        file["tissue"] = tissue
+        file["cell_tissue"] = tissue[::8, ::8].astype(np.float32)
+        file["lesions"] = lesions
+        diameter = 16 * 2 * np.sqrt(lesions.sum() / np.pi)
+        file["lesion_diameter_um"] = np.array([diameter] if lesions.any() else [], np.float32)
+
+
+def _write_status(path, name, shape, **changes):
+    status = {
+        "slide": name, "state": "ok", "reason": "", "remedy": "", "warnings": [], "path": f"slides/{name}.tif",
+        "mpp": [0.25, 0.25], "mpp_source": "tiff resolution", "vendor": "generic-tiff", "reader": "openslide",
+        "levels": 7, "size_l0": [shape[1] * 64, shape[0] * 64], "tissue_share": 0.4, "seconds": 0.5,
+        "versions": {"foveate": "0.1.0"},
+    }  # fmt: skip
+    path.write_text(json.dumps(status | changes), encoding="utf-8")
+
+
+def _write_predictions(path, slides, count, px):
+    with h5py.File(path, "w") as file:
+        file.attrs.update(
+            format="foveate.predictions", version=1, fold="0", scales_mpp=SCALES_MPP, glimpse_px=px,
+            n_glimpses=count, classes=SLIDE_CLASSES, weights_sha256="ab" * 32,
+        )  # fmt: skip
+        for policy in ("learned", "random"):
+            group = file.create_group(policy)
+            group["slide"] = [name for name, _ in slides]
+            group["probabilities"] = np.array([s["running"][-1] for _, s in slides], np.float32)
+            group["running"] = np.array([s["running"] for _, s in slides], np.float32)
+            group["location_um"] = np.array([s["um"] for _, s in slides], np.float32)
+            group["location_l0"] = np.array([s["l0"] for _, s in slides])
+            group["policy_probability"] = np.array([s["policy"] for _, s in slides], np.float32)
+        shape = (len(slides), *slides[0][1]["glimpses"].shape)
+        glimpses = file["learned"].create_dataset("glimpses", shape, np.uint8, chunks=(1, *shape[1:]))
+        for k, (_, slide) in enumerate(slides):
+            glimpses[k] = slide["glimpses"]
+
+
+def _write_history(path, rng):
+    rows = []
+    for phase, epochs in (("pretrain", 8), ("attend", 25)):
+        for epoch in range(1, epochs + 1):
+            done = 1 - np.exp(-epoch / 8)
+            row = {"phase": phase, "epoch": epoch, "learning_rate": 1e-3 * (1 - epoch / 40)}
+            row |= {"loss": 1.4 - done + 0.05 * rng.normal(), "accuracy": 0.3 + 0.6 * done + 0.03 * rng.normal()}
+            if phase == "attend":
+                row |= {"cross_entropy": 1.2 - 0.9 * done, "reinforce": 0.2 - 0.3 * done, "guidance": 0.9 - 0.5 * done}
+                row |= {"baseline_error": 0.3 - 0.2 * done, "entropy": 6.2 - 2 * done, "reward": 0.5 * done}
+                row |= {"val_loss": 1.4 - 0.8 * done, "val_accuracy": 0.3 + 0.5 * done, "glimpses_per_s": 800.0}
+            rows.append(row)
+    write_history(rows, path)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return make_results(tmp_path / "results")
