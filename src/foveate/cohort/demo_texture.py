@@ -294,27 +294,39 @@ def sample(texture: Texture) -> NDArray[np.float32]:
     return np.stack([texture.haematoxylin.ravel()[::7], texture.eosin.ravel()[::7]])
 
 
+def recoloured(model: Texture, other: Texture, stain: Stain) -> Texture:
+    """`other` with a gain on each stain, so that on this slide its mean colour is that of `model`.
+
+    The two gains come by Gauss and Newton on the three channels.
+    """
+    target = mean_colour(sample(model), np.ones(2, np.float32), stain)
+    planes, gain = sample(other), np.ones(2, np.float32)
+    for _ in range(3):
+        colour = stain.colour(gain[0] * planes[0], gain[1] * planes[1])
+        slope = -np.einsum("nc,kn,kc->ck", colour, planes, stain.vectors) / planes.shape[1]
+        gain += np.linalg.lstsq(slope, target - colour.mean(axis=0), rcond=None)[0]
+    return Texture(other.haematoxylin * gain[0], other.eosin * gain[1])
+
+
+def patchy(rng: np.random.Generator, model: Texture, variance: float, stain: Stain) -> Texture:
+    """`model` with haematoxylin that varies from block to block, which adds about `variance` to its luma there."""
+    planes, step = sample(model), np.float32(0.05)
+    more = mean_colour(planes, np.array([1 + step, 1], np.float32), stain)
+    response = float((more - mean_colour(planes, np.ones(2, np.float32), stain)) @ LUMA / step)
+    pattern = spread(rng.standard_normal((SIDE // BLOCK, SIDE // BLOCK), dtype=np.float32))
+    share = np.sqrt(max(variance, 0.0)) / abs(response) / blocks(pattern).std()
+    return Texture(model.haematoxylin * np.maximum(1 + share * pattern, np.float32(0.3)), model.eosin)
+
+
 def alike(rng: np.random.Generator, model: Texture, other: Texture, stain: Stain) -> tuple[Texture, Texture]:
     """Both textures changed so that on this slide they look the same at BLOCK um/px: mean colour, spread of luma.
 
-    `model` becomes patchy in haematoxylin until its spread is that of `other`; then both stains of `other` are
-    scaled, by Gauss and Newton on the three channels, until its mean colour is that of `model`. Chroma has no
-    spread of its own to speak of once JPEG has halved its resolution.
+    Chroma has no spread to speak of there: JPEG has halved its resolution.
     """
-    one, step = np.ones(2, np.float32), np.array([1.05, 1.0], np.float32)
-    planes = sample(model)
-    response = (mean_colour(planes, step, stain) - mean_colour(planes, one, stain)) @ LUMA / 0.05
-    lacking = brightness(other, stain).var() - brightness(model, stain).var()
-    share = np.sqrt(max(float(lacking), 0.0)) / abs(float(response))
-    patchy = spread(rng.standard_normal((SIDE // BLOCK, SIDE // BLOCK), dtype=np.float32))
-    gain = np.maximum(1 + share / blocks(patchy).std() * patchy, np.float32(0.3))
-    model = Texture(model.haematoxylin * gain, model.eosin)
-    target, planes, factor = mean_colour(sample(model), one, stain), sample(other), one.copy()
-    for _ in range(4):
-        colour = stain.colour(factor[0] * planes[0], factor[1] * planes[1])
-        slope = -np.einsum("nc,kn,kc->ck", colour, planes, stain.vectors) / planes.shape[1]
-        factor += np.linalg.lstsq(slope, target - colour.mean(axis=0), rcond=None)[0]
-    return model, Texture(other.haematoxylin * factor[0], other.eosin * factor[1])
+    other = recoloured(model, other, stain)
+    lacking = float(brightness(other, stain).var() - brightness(model, stain).var())
+    model = patchy(rng, model, lacking, stain)
+    return model, recoloured(model, other, stain)
 
 
 def tissues(rng: np.random.Generator, stain: Stain) -> tuple[dict[str, Texture], Plane]:

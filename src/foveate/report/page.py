@@ -144,7 +144,9 @@ def render(page: Page, stream: IO[str]) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "general": lambda value: f"{value:.4g}",
+        "fixed": lambda value: _minus(f"{value:.2f}"),
+        "signed": lambda value: _minus(f"{value:+.2f}"),
+        "general": lambda value: _minus(f"{value:.4g}"),
         "ink": palette.ink_on,
         "place": place,
         "stage_index": PN_STAGES.index,
@@ -155,6 +157,10 @@ def render(page: Page, stream: IO[str]) -> None:
 def place(value: float, low: float) -> str:
     """Where `value` is on an axis from `low` to 1, as a CSS percentage; kept on the axis."""
     return f"{100 * min(max((value - low) / (1 - low), 0.0), 1.0):.1f}%"
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _palette() -> dict[str, Any]:

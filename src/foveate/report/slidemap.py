@@ -17,16 +17,22 @@ from foveate.report.sources import Fixations
 from foveate.slides.overview_file import StoredOverview
 
 STOP_RADIUS = 8.5
+LABEL_RISE = 17.0
+RING = 5.0  # room for the ring of the first and the last
 SMALLEST_CONTOUR_PX = 12
 BAR_LENGTHS_UM = tuple(m * 10.0**k for k in range(6) for m in (1, 2, 5))
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Where the model looked, and the fixations (from 1) that it spent there."""
+    """The numbers of one fixation, or of several near each other: (x, y) is the middle of the label.
+
+    spots: where several fixations were, () for one, whose label stands on its place.
+    """
 
     x: float
     y: float
+    spots: tuple[tuple[float, float], ...]
     label: str
     width: float
     colour: str
@@ -111,10 +117,10 @@ def contour_path(mask: NDArray[np.bool_], scale: tuple[float, float]) -> str:
 
 
 def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Stop, ...]:
-    """Numbered dots for `points`, (T, 2); fixations whose dots would overlap share a wider one.
+    """Numbered labels for `points`, (T, 2); fixations whose labels would overlap share one.
 
-    tumor: (T,), the running tumor probability after each fixation; a shared dot stands in the middle of its
-    fixations and has the colour of the latest.
+    tumor: (T,), the running tumor probability after each fixation; a shared label has the colour of the
+    latest and stands above its fixations, so that it does not hide what was looked at.
     """
     groups = [[t] for t in range(1, len(points) + 1)]
     while (pair := _overlapping(groups, points)) is not None:
@@ -122,31 +128,35 @@ def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Sto
         groups[one] = sorted(groups[one] + groups.pop(other))
     made = []
     for numbers in groups:
-        x, y = _centre(numbers, points)
+        x, y, width = _label_place(numbers, points)
+        spots = (
+            [(float(px), float(py)) for px, py in points[np.array(numbers) - 1]] if len(numbers) > 1 else []
+        )
         colour = tumor_colour(float(tumor[numbers[-1] - 1]))
-        label = ranges(numbers)
         ends = (1 in numbers, len(points) in numbers)
-        made.append(Stop(x, y, label, _width(label), colour, ink_on(colour), *ends))
+        made.append(Stop(x, y, tuple(spots), ranges(numbers), width, colour, ink_on(colour), *ends))
     return tuple(made)
 
 
 def _overlapping(groups: list[list[int]], points: NDArray[np.float64]) -> tuple[int, int] | None:
-    """The first two groups, (i, j) with i < j, whose dots would cover each other by more than a quarter."""
-    places = [(*_centre(numbers, points), _width(ranges(numbers))) for numbers in groups]
+    """The first two groups, (i, j) with i < j, whose labels would touch."""
+    places = [_label_place(numbers, points) for numbers in groups]
     for j, (x1, y1, w1) in enumerate(places):
         for i, (x0, y0, w0) in enumerate(places[:j]):
-            if abs(y1 - y0) < 1.5 * STOP_RADIUS and abs(x1 - x0) < 0.75 * (w0 + w1) / 2:
+            if abs(y1 - y0) < 2 * STOP_RADIUS + RING and abs(x1 - x0) < (w0 + w1) / 2 + RING:
                 return i, j
     return None
 
 
-def _centre(numbers: list[int], points: NDArray[np.float64]) -> tuple[float, float]:
-    x, y = points[np.array(numbers) - 1].mean(axis=0).tolist()
-    return x, y
-
-
-def _width(label: str) -> float:
-    return max(2 * STOP_RADIUS, 5.6 * len(label) + 8)
+def _label_place(numbers: list[int], points: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Middle (x, y) and width of a label: on the fixation, or above several (below at the upper edge)."""
+    members = points[np.array(numbers) - 1]
+    width = max(2 * STOP_RADIUS, 5.6 * len(ranges(numbers)) + 8)
+    x, y = members.mean(axis=0).tolist()
+    if len(numbers) > 1:
+        above = float(members[:, 1].min()) - LABEL_RISE
+        y = above if above > STOP_RADIUS else float(members[:, 1].max()) + LABEL_RISE
+    return x, y, width
 
 
 def ranges(numbers: list[int]) -> str:

@@ -1,0 +1,41 @@
+# What every rule shares: the checked configuration, the plan of jobs, and which code a stage depends on.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from foveate.config import parse_config
+from foveate.errors import FoveateError
+from foveate.stages.plan import digest, read_plan
+
+try:
+    CONFIG = parse_config(config, ", ".join(map(str, workflow.configfiles)))
+    PLAN = read_plan(CONFIG)
+except FoveateError as error:
+    raise WorkflowError(f"\n{error}")
+
+SLIDES = list(PLAN.used)
+TRAINED = [name for name, job in PLAN.jobs.items() if job.fold is not None]
+PACKAGE = Path(workflow.basedir) / "src" / "foveate"
+
+
+wildcard_constraints:
+    slide="[A-Za-z0-9_-]+",
+    fold="[A-Za-z0-9]+",
+
+
+def code(*parts):
+    """The sources that a stage runs, so that an edit makes Snakemake run it again."""
+    found = {f for part in parts for f in sorted(PACKAGE.glob(part)) if f.suffix != ".pyc"}
+    return sorted(map(str, found))
+
+
+def overviews(slides):
+    return [f"results/overview/{slide}.h5" for slide in slides]
+
+
+def truth(slides):
+    """Everything that the sheet says about some slides, as one short parameter."""
+    return digest(
+        (s.slide, s.patient, s.label, s.patient_label, s.split, s.fold, s.exclude)
+        for s in slides
+    )

@@ -1,0 +1,23 @@
+# The demo cohort: slides of the sheet below demo.folder are made, not found.
+
+
+rule demo_slide:
+    input:
+        code=code("cohort/demo*.py"),
+    output:
+        slide=f"{CONFIG.demo.folder}/images/{{slide}}.tif",
+        annotation=f"{CONFIG.demo.folder}/annotations/{{slide}}.xml",
+    params:
+        patients=CONFIG.demo.patients,
+        seed=CONFIG.demo.seed,
+    log:
+        "results/logs/demo/{slide}.log",
+    benchmark:
+        "results/benchmarks/demo/{slide}.tsv"
+    resources:
+        mem_mb=1500,
+        runtime=5,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/demo_slide.py"

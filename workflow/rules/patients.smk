@@ -1,0 +1,33 @@
+# Slides to patients: stages, the challenge's submission, and how good both are.
+
+
+rule patients:
+    input:
+        slides="results/predictions/slides.tsv",
+        code=code("patients/*.py", "stages/patients.py"),
+    output:
+        patients=report(
+            "results/patients.tsv", caption="../report/patients.rst", category="Patients"
+        ),
+        submission=report(
+            "results/submission.csv",
+            caption="../report/submission.rst",
+            category="Patients",
+        ),
+        metrics=report(
+            "results/metrics.json", caption="../report/metrics.rst", category="Patients"
+        ),
+    params:
+        truth=truth(PLAN.samples),
+        settings=CONFIG.patients,
+    log:
+        "results/logs/patients.log",
+    benchmark:
+        "results/benchmarks/patients.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/patients.py"

@@ -1,0 +1,48 @@
+# The page for people; then the verdict: the run fails at its very end if a slide did, with nothing lost.
+
+
+rule page:
+    input:
+        overviews=overviews(SLIDES),
+        predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
+        slides="results/predictions/slides.tsv",
+        patients="results/patients.tsv",
+        metrics="results/metrics.json",
+        histories=[f"results/train/{name}/history.csv" for name in TRAINED],
+        code=code("report/**/*", "stages/report.py"),
+    output:
+        report(
+            "results/report/index.html", caption="../report/page.rst", category="Report"
+        ),
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/benchmarks/report.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/page.py"
+
+
+rule complete:
+    input:
+        slides="results/predictions/slides.tsv",
+        summary="results/summary.txt",
+        page="results/report/index.html",
+        submission="results/submission.csv",
+    output:
+        "results/complete.txt",
+    log:
+        "results/logs/complete.log",
+    benchmark:
+        "results/benchmarks/complete.tsv"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/complete.py"
