@@ -1,8 +1,6 @@
 import csv
 import json
-import re
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
-from foveate.errors import FoveateError
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages import patients as patients_stage
 from foveate.stages import report
@@ -19,7 +16,16 @@ from foveate.stages.history import write_history
 SCALES_MPP = (1.0, 4.0, 32.0)
 SIDES = ("", "random_")
 VERDICT = ("prediction", *(f"p_{name}" for name in SLIDE_CLASSES))
-COLUMNS = ("slide", "patient", "fold", "split", "label", "state", "reason", *(s + v for s in SIDES for v in VERDICT))
+COLUMNS = (
+    "slide",
+    "patient",
+    "fold",
+    "split",
+    "label",
+    "state",
+    "reason",
+    *(s + v for s in SIDES for v in VERDICT),
+)
 COHORT = (("negative", "itc", "macro"), ("negative", "micro", "negative"))
 
 
@@ -45,7 +51,9 @@ class Results:
 
     def change(self, slide: str, state: str, reason: str) -> None:
         """Take the predictions of a slide away."""
-        self.row(slide).update(dict.fromkeys((s + v for s in SIDES for v in VERDICT), ""), state=state, reason=reason)
+        self.row(slide).update(
+            dict.fromkeys((s + v for s in SIDES for v in VERDICT), ""), state=state, reason=reason
+        )
         self.write_tables()
 
     def report(self, **changes: object) -> str:
@@ -197,11 +205,22 @@ def _write_history(path, rng):
         for epoch in range(1, epochs + 1):
             done = 1 - np.exp(-epoch / 8)
             row = {"phase": phase, "epoch": epoch, "learning_rate": 1e-3 * (1 - epoch / 40)}
-            row |= {"loss": 1.4 - done + 0.05 * rng.normal(), "accuracy": 0.3 + 0.6 * done + 0.03 * rng.normal()}
+            row |= {
+                "loss": 1.4 - done + 0.05 * rng.normal(),
+                "accuracy": 0.3 + 0.6 * done + 0.03 * rng.normal(),
+            }
             if phase == "attend":
-                row |= {"cross_entropy": 1.2 - 0.9 * done, "reinforce": 0.2 - 0.3 * done, "guidance": 0.9 - 0.5 * done}
+                row |= {
+                    "cross_entropy": 1.2 - 0.9 * done,
+                    "reinforce": 0.2 - 0.3 * done,
+                    "guidance": 0.9 - 0.5 * done,
+                }
                 row |= {"baseline_error": 0.3 - 0.2 * done, "entropy": 6.2 - 2 * done, "reward": 0.5 * done}
-                row |= {"val_loss": 1.4 - 0.8 * done, "val_accuracy": 0.3 + 0.5 * done, "glimpses_per_s": 800.0}
+                row |= {
+                    "val_loss": 1.4 - 0.8 * done,
+                    "val_accuracy": 0.3 + 0.5 * done,
+                    "glimpses_per_s": 800.0,
+                }
             rows.append(row)
     write_history(rows, path)
 

@@ -82,7 +82,13 @@ class Agent(keras.Model):
         """
         cells, salience = self.context_network(overview)
         zeros = ops.zeros((ops.shape(overview)[0], self.settings["state"]), self.compute_dtype)
-        return {"h": zeros, "c": zeros, "cells": cells, "salience": salience, "inhibition": ops.zeros_like(salience)}
+        return {
+            "h": zeros,
+            "c": zeros,
+            "cells": cells,
+            "salience": salience,
+            "inhibition": ops.zeros_like(salience),
+        }
 
     def choose(self, memory: dict[str, Any], allowed: Any) -> Any:
         """Log-probabilities (B, N) of the next cell. allowed: (B, N) bool, tissue that was not visited."""

@@ -61,7 +61,12 @@ class GlimpseNetwork(keras.layers.Layer):
             layer.trainable = False
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "features": self.features, "scales": self.scales, "classes": self.classes}
+        return {
+            **super().get_config(),
+            "features": self.features,
+            "scales": self.scales,
+            "classes": self.classes,
+        }
 
 
 def _block(filters: int, kernel: int, stride: int) -> list[keras.layers.Layer]:

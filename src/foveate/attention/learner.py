@@ -41,7 +41,12 @@ class Learner(keras.Model):
         return self.agent(inputs, training=training)
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count."""
         del y, sample_weight, training
@@ -71,7 +76,9 @@ def hybrid_loss(x: dict[str, Any], replay: dict[str, Any], weigh: LossWeights) -
         + weigh.guidance * rows["guidance"]
         - weigh.entropy * rows["entropy"]
     )
-    right = ops.cast(ops.equal(ops.cast(ops.argmax(logits[:, -1], -1), "int32"), ops.cast(label, "int32")), logits.dtype)
+    right = ops.cast(
+        ops.equal(ops.cast(ops.argmax(logits[:, -1], -1), "int32"), ops.cast(label, "int32")), logits.dtype
+    )
     return {**rows, "accuracy": right, "reward": ops.sum(reward, axis=1)}, total
 
 
@@ -81,7 +88,9 @@ def unvisited_lesion(lesion: Any, cell: Any) -> Any:
     steps = []
     for t in range(cell.shape[1]):
         steps.append(flat)
-        flat = ops.logical_and(flat, ops.arange(ops.shape(flat)[1])[None] != ops.cast(cell[:, t, None], "int32"))
+        flat = ops.logical_and(
+            flat, ops.arange(ops.shape(flat)[1])[None] != ops.cast(cell[:, t, None], "int32")
+        )
     return ops.stack(steps, axis=1)
 
 

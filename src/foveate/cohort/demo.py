@@ -35,17 +35,24 @@ class DemoSlide:
 
 
 def _node_labels(rng: np.random.Generator, stage: str) -> list[str]:
-    """Five slide classes that make up a pN stage, in random order."""
-    labels: list[str] = []
+    """Five slide classes that make up a pN stage, in random order.
+
+    Positive slides are more frequent than among real patients of these stages: about four in ten are negative.
+    """
+    macro = micro = itc = 0
     if stage == "pN0(i+)":
-        labels = ["itc"] * int(rng.integers(2, 5))
+        itc = int(rng.integers(3, 5))
     elif stage == "pN1mi":
-        labels = ["micro"] * int(rng.integers(1, 4)) + ["itc"] * int(rng.integers(0, 3))
-    elif stage in ("pN1", "pN2"):
-        positive = int(rng.integers(1, 4) if stage == "pN1" else rng.integers(4, 6))
-        macro = int(rng.integers(1, positive + 1))
-        labels = ["macro"] * macro + ["micro"] * (positive - macro)
-        labels += ["itc"] * int(rng.integers(0, min(2, NODES - positive) + 1))
+        micro, itc = int(rng.integers(2, 5)), int(rng.integers(0, 2))
+    elif stage == "pN1":
+        positive = int(rng.choice([1, 2, 3, 3]))
+        macro = int(rng.integers((positive + 1) // 2, positive + 1))
+        micro, itc = positive - macro, int(rng.integers(0, 3))
+    elif stage == "pN2":
+        positive = int(rng.integers(4, 6))
+        macro = int(rng.integers(2, positive))
+        micro, itc = positive - macro, int(rng.integers(0, NODES - positive + 1))
+    labels = ["macro"] * macro + ["micro"] * micro + ["itc"] * itc
     labels += ["negative"] * (NODES - len(labels))
     return [labels[k] for k in rng.permutation(NODES)]
 
@@ -79,14 +86,22 @@ def annotation(lesions: Iterable[Outline]) -> str:
     """The lesions as the XML of ASAP, group "metastases", coordinates in level-0 px."""
     rows = []
     for k, lesion in enumerate(lesions):
-        rows.append(f'  <Annotation Name="Annotation {k}" Type="Polygon" PartOfGroup="metastases" Color="#F4FA58">')
+        rows.append(
+            f'  <Annotation Name="Annotation {k}" Type="Polygon" PartOfGroup="metastases" Color="#F4FA58">'
+        )
         rows.append("   <Coordinates>")
         for order, (x, y) in enumerate(lesion.vertices / MPP):
             rows.append(f'    <Coordinate Order="{order}" X="{x:.2f}" Y="{y:.2f}" />')
         rows += ["   </Coordinates>", "  </Annotation>"]
-    group = ['  <Group Name="metastases" PartOfGroup="None" Color="#ff0000">', "   <Attributes />", "  </Group>"]
+    group = [
+        '  <Group Name="metastases" PartOfGroup="None" Color="#ff0000">',
+        "   <Attributes />",
+        "  </Group>",
+    ]
     lines = ['<?xml version="1.0"?>', "<ASAP_Annotations>", " <Annotations>", *rows, " </Annotations>"]
-    return "\n".join([*lines, " <AnnotationGroups>", *group, " </AnnotationGroups>", "</ASAP_Annotations>", ""])
+    return "\n".join(
+        [*lines, " <AnnotationGroups>", *group, " </AnnotationGroups>", "</ASAP_Annotations>", ""]
+    )
 
 
 def make_slide(name: str, folder: Path, *, patients: int, seed: int) -> None:

@@ -7,11 +7,19 @@ import numpy as np
 from foveate.cohort.demo_shapes import CELL, Field, Outline, blob, kidney, noise, spots
 
 TILE = 256
-LAYERS = ("fat", "stroma", "upright", "lymph", "sinus", "centre", "tumor")  # painted in this order, the last on top
+LAYERS = (
+    "fat",
+    "stroma",
+    "upright",
+    "lymph",
+    "sinus",
+    "centre",
+    "tumor",
+)  # painted in this order, the last on top
 NOWHERE = np.float32(-1e4)
 
 # Largest diameters of the lesions of a slide class, um: (least, largest). Well inside the limits of 200 and 2000.
-SIZES = {"itc": (80.0, 180.0), "micro": (300.0, 1700.0), "macro": (2300.0, 4200.0)}
+SIZES = {"itc": (90.0, 180.0), "micro": (300.0, 1700.0), "macro": (2300.0, 4200.0)}
 CENTRES = (80.0, 1500.0)
 MERGED = (2000.0, 3800.0)
 RIM = 35.0  # um of plain lymphoid tissue left between a region and the capsule
@@ -55,11 +63,21 @@ def sections(rng: np.random.Generator) -> tuple[tuple[int, int], list[Outline]]:
 
 def region(rng: np.random.Generator, diameter: float) -> Outline:
     """The outline of a germinal centre or of a lesion: both are drawn alike, so that shape tells nothing."""
-    return blob(rng, diameter, rng.uniform(1.05, 1.6), rng.uniform(0.03, 0.16))
+    longest = 1.6 if diameter > 250 else 1.3  # a small nest is a clump of cells, not a thread
+    return blob(rng, diameter, rng.uniform(1.05, longest), rng.uniform(0.03, 0.16))
+
+
+def close(one: Outline, other: Outline) -> bool:
+    """Whether two regions overlap or nearly touch: a corner of either within 60 um of the other or inside it."""
+    return max(other.depth(one.vertices).max(), one.depth(other.vertices).max()) > -60
 
 
 def put(
-    rng: np.random.Generator, sizes: list[float], nodes: list[Outline], taken: list[Outline], least: float = 0.0
+    rng: np.random.Generator,
+    sizes: list[float],
+    nodes: list[Outline],
+    taken: list[Outline],
+    least: float = 0.0,
 ) -> list[Outline]:
     """Regions of the given diameters, um, inside the nodes and apart from those `taken` and from each other.
 
@@ -72,7 +90,7 @@ def put(
         while place is None and diameter >= max(least, size / 4):
             shape = region(rng, diameter)
             for spot in spots(rng, shape, nodes, RIM, 40):
-                if all(other.depth(spot.vertices).max() < -60 for other in taken + found):
+                if not any(close(spot, other) for other in taken + found):
                     place = spot
                     break
             diameter *= 0.9
@@ -150,7 +168,9 @@ def node_layers(rng: np.random.Generator, anatomy: Anatomy, nodes: list[Outline]
         depth[window] = np.maximum(depth[window], inside)
     depth += noise(rng, shape, 90) * 5 + noise(rng, shape, 300) * 8
     broad, narrow, wide = noise(rng, shape, 900), noise(rng, shape, 260), noise(rng, shape, 1700)
-    gate = noise(rng, shape, 420)  # breaks the lines where the other noises pass zero, which would be closed loops
+    gate = noise(
+        rng, shape, 420
+    )  # breaks the lines where the other noises pass zero, which would be closed loops
     capsule = 32 + 16 * broad.clip(-1.2, 2)
     bands = np.clip(1.4 - depth / 1100, 0, 1) * np.clip(gate + 0.2, 0, 1)
     trabecula = np.abs(noise(rng, shape, 700)) * 110 - 17 * bands + 4

@@ -133,7 +133,11 @@ def _rest(pixels: Pixels) -> Iterator[bytes]:
         for left in range(0, pixels.shape[1], TILE):
             tile = pixels[top : top + TILE, left : left + TILE]
             wanted = [(0, TILE - tile.shape[0]), (0, TILE - tile.shape[1]), (0, 0)]
-            yield encode(np.ascontiguousarray(np.pad(tile, wanted, mode="edge") if wanted[0][1] or wanted[1][1] else tile))
+            yield encode(
+                np.ascontiguousarray(
+                    np.pad(tile, wanted, mode="edge") if wanted[0][1] or wanted[1][1] else tile
+                )
+            )
 
 
 def write(path: Path, painter: Painter, rng: np.random.Generator) -> None:

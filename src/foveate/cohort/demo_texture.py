@@ -245,7 +245,9 @@ def stroma(rng: np.random.Generator, noises: Noises) -> Texture:
     """Capsule and septa: wavy pink fibres with a few thin dark nuclei along them."""
     h = np.zeros((SIDE, SIDE), np.float32)
     stamp(h, rng, places(rng, FIBROBLASTS.pitch, FIBROBLASTS.loose, FIBROBLASTS.share), FIBROBLASTS)
-    wave = (14 * np.sin(np.arange(SIDE) * (4 * np.pi / SIDE)) + 6 * np.sin(np.arange(SIDE) * (10 * np.pi / SIDE))).astype(int)
+    wave = (
+        14 * np.sin(np.arange(SIDE) * (4 * np.pi / SIDE)) + 6 * np.sin(np.arange(SIDE) * (10 * np.pi / SIDE))
+    ).astype(int)
     row = (np.arange(SIDE)[:, None] + wave) % SIDE
     fibre = noises.fibre[row, np.arange(SIDE)]
     e = 0.72 + 0.24 * fibre + 0.05 * noises.fine
@@ -313,7 +315,8 @@ def patchy(rng: np.random.Generator, model: Texture, variance: float, stain: Sta
     planes, step = sample(model), np.float32(0.05)
     more = mean_colour(planes, np.array([1 + step, 1], np.float32), stain)
     response = float((more - mean_colour(planes, np.ones(2, np.float32), stain)) @ LUMA / step)
-    pattern = spread(rng.standard_normal((SIDE // BLOCK, SIDE // BLOCK), dtype=np.float32))
+    pattern = spread(rng.standard_normal((2 * SIDE // BLOCK, 2 * SIDE // BLOCK), dtype=np.float32))
+    pattern -= spread(blocks(pattern, 2 * BLOCK))
     share = np.sqrt(max(variance, 0.0)) / abs(response) / blocks(pattern).std()
     return Texture(model.haematoxylin * np.maximum(1 + share * pattern, np.float32(0.3)), model.eosin)
 

@@ -75,7 +75,11 @@ class Window:
 
 
 def window(
-    location_um: tuple[float, float], side_um: float, px: int, pixel_um: tuple[float, float], origin_um: tuple[float, float] = (0.0, 0.0)
+    location_um: tuple[float, float],
+    side_um: float,
+    px: int,
+    pixel_um: tuple[float, float],
+    origin_um: tuple[float, float] = (0.0, 0.0),
 ) -> Window:
     """The square of side `side_um` around `location_um`, on a grid of pixels of `pixel_um` that starts at `origin_um`.
 
@@ -85,6 +89,7 @@ def window(
     scale = side_um / px
     sides = [float(px) if 1 / EQUAL <= p / scale <= EQUAL else side_um / p for p in pixel_um]
     corners = [
-        int(np.floor((c - o) / p - n / 2 + 0.5)) for c, o, p, n in zip(location_um, origin_um, pixel_um, sides, strict=True)
+        int(np.floor((c - o) / p - n / 2 + 0.5))
+        for c, o, p, n in zip(location_um, origin_um, pixel_um, sides, strict=True)
     ]
     return Window(corners[0], corners[1], sides[0], sides[1])

@@ -68,7 +68,9 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
     except READ_ERRORS as error:
         _check_length(name, path)
         raise SlideError(
-            name, f"OpenSlide cannot open {path}: {error}", "correct the path column, or set the exclude column"
+            name,
+            f"OpenSlide cannot open {path}: {error}",
+            "correct the path column, or set the exclude column",
         ) from error
     try:
         _check_length(name, path)
@@ -112,7 +114,9 @@ def _resolution(name: str, handle: openslide.OpenSlide, mpp: float | None) -> tu
         x = y = 0.0
     if not (0.01 < x < 1000 and 0.01 < y < 1000):
         raise SlideError(
-            name, "the file does not state its resolution (um per pixel)", "set the mpp column of the samples sheet"
+            name,
+            "the file does not state its resolution (um per pixel)",
+            "set the mpp column of the samples sheet",
         )
     return (x, y), "openslide.mpp-x, openslide.mpp-y"
 

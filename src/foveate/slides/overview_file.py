@@ -58,7 +58,9 @@ class StoredOverview:
         return (np.asarray(cells)[..., ::-1] + 0.5) * self.cell_um + self.origin_um
 
 
-def write_overview(path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None) -> None:
+def write_overview(
+    path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None
+) -> None:
     """Write the overview of a slide, atomically."""
     geometry, thumbnail = slide.geometry, overview.thumbnail
     with atomic(path) as partial, h5py.File(partial, "w") as file:

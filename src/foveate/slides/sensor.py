@@ -117,7 +117,9 @@ class GlimpseSensor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self, out: NDArray[np.uint8], overview: StoredOverview, location_um: NDArray[np.floating]) -> None:
+    def _fill(
+        self, out: NDArray[np.uint8], overview: StoredOverview, location_um: NDArray[np.floating]
+    ) -> None:
         x, y = map(float, location_um)
         for k, scale in enumerate(self.scales_mpp):
             if scale * EQUAL >= overview.mpp:
@@ -125,10 +127,15 @@ class GlimpseSensor:
             else:
                 out[k] = self._from_slide(overview, (x, y), scale)
 
-    def _from_slide(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
+    def _from_slide(
+        self, overview: StoredOverview, centre: tuple[float, float], scale: float
+    ) -> NDArray[np.uint8]:
         geometry = overview.geometry
         level = geometry.level_for(scale, overview.slide)
-        pixel_um = (geometry.mpp[0] * geometry.downsamples[level], geometry.mpp[1] * geometry.downsamples[level])
+        pixel_um = (
+            geometry.mpp[0] * geometry.downsamples[level],
+            geometry.mpp[1] * geometry.downsamples[level],
+        )
         view = window(centre, scale * self.px, self.px, pixel_um)
         slide = self._handles.get(overview)
         region = slide.read(

@@ -26,5 +26,7 @@ def open_cohort(samples: Sequence[Sample], overviews: Path) -> list[StoredOvervi
             found.append(overview)
     kinds = {(o.mpp, o.cell_um) for o in found}
     if len(kinds) > 1:
-        raise FoveateError(f"{overviews}: overviews of different resolution or cell size {sorted(kinds)}; make them again")
+        raise FoveateError(
+            f"{overviews}: overviews of different resolution or cell size {sorted(kinds)}; make them again"
+        )
     return found

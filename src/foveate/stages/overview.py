@@ -135,5 +135,3 @@ def _save_picture(path: Path, pixels: NDArray[np.uint8] | None, **options: Any) 
         raise ValueError(f"{path}: no picture")
     with atomic(path) as partial:
         Image.fromarray(pixels).save(partial, **options)
-
-

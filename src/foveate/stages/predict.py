@@ -18,6 +18,7 @@ from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
 from foveate.files import atomic
 from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
@@ -27,7 +28,6 @@ from foveate.stages.rollout import Chooser, Roller, Rollout, greedy, grid_shape,
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
-POLICIES = ("learned", "random")
 
 
 def load_agent(path: Path) -> Agent:
@@ -63,7 +63,9 @@ class Predictor:
     weights : model file; with the configuration and the slides it names the folder of finished batches.
     """
 
-    def __init__(self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path) -> None:
+    def __init__(
+        self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path
+    ) -> None:
         seeded(config.train.seed)
         self.config = config
         self.agent = load_agent(weights)
@@ -82,7 +84,9 @@ class Predictor:
             found = {"overview_mpp": overview.mpp, "cell_um": overview.cell_um}
             for name, value in found.items():
                 if abs(value - settings[name]) > 1e-6:
-                    raise FoveateError(f"the model was trained with {name} {settings[name]:g}, the overviews have {value:g}")
+                    raise FoveateError(
+                        f"the model was trained with {name} {settings[name]:g}, the overviews have {value:g}"
+                    )
 
     def run(self, overviews: Sequence[StoredOverview]) -> tuple[list[Path], dict[str, str]]:
         """Predict all slides; returns the files of the batches, and slide -> reason for those that failed."""
@@ -114,7 +118,9 @@ class Predictor:
         batch = make_batch(overviews, grid_shape(overviews), self.config.tissue.cell_share)
         rng = np.random.default_rng([self.config.train.seed, 2, first])
         choosers: dict[str, Chooser] = {"learned": greedy, "random": uniform(rng)}
-        rollouts = {name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES}
+        rollouts = {
+            name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES
+        }
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
         for error in errors.values():
             log.error("%s", error)
@@ -122,7 +128,9 @@ class Predictor:
         with atomic(path) as partial, h5py.File(partial, "w") as file:
             file.create_group("failed").attrs.update({e.slide: e.reason for e in errors.values()})
             for name, rollout in rollouts.items():
-                _write_rollout(file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned")
+                _write_rollout(
+                    file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned"
+                )
 
 
 def _write_rollout(
@@ -158,7 +166,12 @@ def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
         pixels = {"compression": "gzip", "compression_opts": 1} if name == "glimpses" else {}
         chunk = (1 if name == "glimpses" else 64, *values.shape[1:])
         group.create_dataset(
-            name, (0, *values.shape[1:]), values.dtype, maxshape=(None, *values.shape[1:]), chunks=chunk, **pixels
+            name,
+            (0, *values.shape[1:]),
+            values.dtype,
+            maxshape=(None, *values.shape[1:]),
+            chunks=chunk,
+            **pixels,
         )
     whole = group[name]
     whole.resize(len(whole) + len(values), axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.attention.agent import Agent, Fixation, FirstLook
+from foveate.attention.agent import Agent, FirstLook, Fixation
 from foveate.errors import SlideError
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
@@ -98,7 +98,9 @@ class Roller:
         self._sensor = sensor
         self._first, self._fixation = FirstLook(agent), Fixation(agent)
 
-    def run(self, batch: Batch, steps: int, choose: Chooser, jitter: np.random.Generator | None = None) -> Rollout:
+    def run(
+        self, batch: Batch, steps: int, choose: Chooser, jitter: np.random.Generator | None = None
+    ) -> Rollout:
         """Make `steps` fixations on every slide of the batch.
 
         jitter: where given, each glimpse lies anywhere in its cell, not in its middle.
@@ -119,11 +121,19 @@ class Roller:
             where = ((location - middle) / WHERE_UM).astype(np.float32)
             seen = self._sensor.read(batch.overviews, location)
             errors = {**seen.errors, **errors}
-            memory |= {"pixels": seen.pixels, "where": where, "cell": cell, "allowed": allowed, "tissue": batch.tissue}
+            memory |= {
+                "pixels": seen.pixels,
+                "where": where,
+                "cell": cell,
+                "allowed": allowed,
+                "tissue": batch.tissue,
+            }
             memory |= self._fixation.predict_on_batch(memory)
             allowed = memory["allowed"]
             probability = np.exp(np.take_along_axis(log_p, cell[:, None].astype(np.int64), 1)[:, 0])
-            made.append((location.astype(np.float32), where, cell, probability, memory.pop("logits"), seen.pixels))
+            made.append(
+                (location.astype(np.float32), where, cell, probability, memory.pop("logits"), seen.pixels)
+            )
         return Rollout(*(np.stack(column, 1) for column in zip(*made, strict=True)), errors=errors)
 
 

@@ -12,8 +12,8 @@ from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
 from foveate.files import write_text
 from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.staging import POLICIES
 from foveate.stages.plan import Plan
-from foveate.stages.predict import POLICIES
 
 PREFIX = {"learned": "", "random": "random_"}
 COLUMNS = (
@@ -22,7 +22,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def run(plan: Plan, statuses: Path, predictions: Sequence[Path], dropped: Sequence[Path], out: Path, summary: Path) -> None:
+def run(
+    plan: Plan, statuses: Path, predictions: Sequence[Path], dropped: Sequence[Path], out: Path, summary: Path
+) -> None:
     """Write the table and a summary for people.
 
     statuses: folder of {slide}.json. predictions: one HDF5 file a job. dropped: the dropped.json of each
@@ -46,7 +48,9 @@ def run(plan: Plan, statuses: Path, predictions: Sequence[Path], dropped: Sequen
 def summarise(rows: Sequence[dict[str, str]], statuses: Path) -> str:
     """How many slides ended how, and each failed one with its reason and a way out."""
     states = [row["state"] for row in rows]
-    counts = ", ".join(f"{states.count(s)} {s}" for s in ("ok", "unused", "excluded", "failed") if s in states)
+    counts = ", ".join(
+        f"{states.count(s)} {s}" for s in ("ok", "unused", "excluded", "failed") if s in states
+    )
     lines = [f"{len(rows)} slides: {counts}"]
     for row in rows:
         if row["state"] == "failed":
@@ -74,9 +78,13 @@ def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
         fold = str(file.attrs["fold"])
         for policy in POLICIES:
             group = file[policy]
-            for slide, probabilities in zip(group["slide"].asstr()[:], group["probabilities"][:], strict=True):
+            for slide, probabilities in zip(
+                group["slide"].asstr()[:], group["probabilities"][:], strict=True
+            ):
                 prefix = PREFIX[policy]
-                values = {f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)}
+                values = {
+                    f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)
+                }
                 values[f"{prefix}prediction"] = SLIDE_CLASSES[int(probabilities.argmax())]
                 rows[slide] |= {**values, "fold": fold, "state": "ok", "reason": ""}
 
@@ -93,5 +101,7 @@ def verdict(table: Path, summary: Path) -> str:
     with table.open(encoding="utf-8", newline="") as file:
         failed = [row["slide"] for row in csv.DictReader(file, delimiter="\t") if row["state"] == "failed"]
     if failed:
-        raise FoveateError(f"{text}Everything else was finished, and is in {table.parent.parent}/report/index.html.")
+        raise FoveateError(
+            f"{text}Everything else was finished, and is in {table.parent.parent}/report/index.html."
+        )
     return text

@@ -27,7 +27,7 @@ from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
 from foveate.stages.history import log_scalars, write_history
 from foveate.stages.patches import PatchSampler
-from foveate.stages.rollout import Roller, grid_shape, greedy, make_batch, sampled, tissue_cells
+from foveate.stages.rollout import Roller, greedy, grid_shape, make_batch, sampled, tissue_cells
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ class Training:
 class Trainer:
     """Trains the agent of one fold; every epoch ends in a checkpoint and starts from its own random stream."""
 
-    def __init__(self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
+    def __init__(
+        self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path
+    ) -> None:
         self.config, self.out = config, out
         rows = {s.slide: s for s in samples}
         self.train, self.val = (
@@ -107,7 +109,9 @@ class Trainer:
         write_history(self.state.history, self.out / "history.csv")
         log_scalars(row, self.out / "tensorboard")
         shown = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
-        log.info("%s epoch %s: %s", row["phase"], row["epoch"], " ".join(f"{k}={v}" for k, v in shown.items()))
+        log.info(
+            "%s epoch %s: %s", row["phase"], row["epoch"], " ".join(f"{k}={v}" for k, v in shown.items())
+        )
 
     # -- the glimpse network on annotated places
 
@@ -177,7 +181,9 @@ class Trainer:
         )
         learner = Learner(agent, weights)
         steps = -(-len(self.train) // settings.batch)
-        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
+        rate = keras.optimizers.schedules.CosineDecay(
+            settings.learning_rate, settings.epochs * steps, alpha=0.05
+        )
         learner.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
         learner.optimizer.build(learner.trainable_variables)
         if found and found["phase"] == "attend":
@@ -263,7 +269,11 @@ class Trainer:
         size = self.config.train.batch
         for first in range(0, len(kept), size):
             overviews = kept[first : first + size]
-            seen = roller.run(make_batch(overviews, self.grid, self.config.tissue.cell_share), self.config.glimpse.count, greedy)
+            seen = roller.run(
+                make_batch(overviews, self.grid, self.config.tissue.cell_share),
+                self.config.glimpse.count,
+                greedy,
+            )
             for row, overview in enumerate(overviews):
                 if row in seen.errors:
                     self._drop(seen.errors[row])

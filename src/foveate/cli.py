@@ -1,0 +1,215 @@
+"""The command line: every stage as a command. Models are imported only by the commands that use one."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from foveate.cohort.samples import Sample, patient_labels, write_samples
+from foveate.config import Config, read_config
+from foveate.errors import FoveateError
+from foveate.logs import LINE, quiet_libraries
+from foveate.stages.plan import Plan, read_plan
+
+log = logging.getLogger("foveate")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Returns the exit status: 0, or 1 after an error that the user can mend, 2 for bad usage."""
+    quiet_libraries()
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO, format=LINE, stream=sys.stderr
+    )
+    try:
+        return int(options.run(options) or 0)
+    except FoveateError as error:
+        print(f"foveate {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    whole = argparse.ArgumentParser(
+        prog="foveate",
+        description="Classify whole-slide images of lymph nodes by recurrent visual attention, and stage patients. "
+        "The workflow (snakemake --cores 8) runs these commands' stages in order and only where something changed.",
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", nargs="+", type=Path, default=[Path("config/config.yaml")], metavar="FILE",
+                        help="configuration; later files go over earlier ones (default: config/config.yaml)")  # fmt: skip
+    common.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: results"
+    )
+    quiet = argparse.ArgumentParser(add_help=False)
+    quiet.add_argument("--quiet", action="store_true", help="only warnings and errors")
+
+    def add(name: str, run: object, text: str, *, stage: bool = True) -> argparse.ArgumentParser:
+        parents = [common, quiet] if stage else [quiet]
+        command = commands.add_parser(name, parents=parents, help=text, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    add(
+        "samples",
+        _samples,
+        "write a samples sheet for a challenge's folder or for the demo cohort",
+        stage=False,
+    )
+    sources = commands.choices["samples"].add_mutually_exclusive_group(required=True)
+    sources.add_argument(
+        "--camelyon17",
+        type=Path,
+        metavar="DIR",
+        help="folder with images/ or center_*/, annotations/, stage_labels.csv",
+    )
+    sources.add_argument(
+        "--camelyon16", type=Path, metavar="DIR", help="folder with training/, testing/, reference.csv"
+    )
+    sources.add_argument(
+        "--demo", type=Path, metavar="CONFIG", help="the demo cohort as a configuration file describes it"
+    )
+    commands.choices["samples"].add_argument(
+        "--out", type=Path, default=Path("config/samples.tsv"), help="default: config/samples.tsv"
+    )
+    commands.choices["samples"].add_argument("--force", action="store_true", help="replace an existing sheet")
+    overview = add("overview", _overview, "read slides at low resolution: thumbnail, tissue, status")
+    overview.add_argument("slides", nargs="*", metavar="SLIDE", help="names in the sheet (default: all)")
+    for name, run, text in (
+        ("train", _train, "train the model of each fold; goes on where it was stopped"),
+        ("predict", _predict, "predict slides with the trained or given model"),
+    ):
+        add(name, run, text).add_argument("--fold", metavar="NAME", help="one fold (default: all)")
+    add("stage", _stage, "bring slides together: slides.tsv, patients.tsv, submission.csv, metrics.json")
+    add("report", _report, "write the page report/index.html")
+    return whole
+
+
+def _plan(options: argparse.Namespace) -> tuple[Config, Plan]:
+    config = read_config(*options.config)
+    return config, read_plan(config)
+
+
+def _samples(options: argparse.Namespace) -> None:
+    if options.out.exists() and not options.force:
+        raise FoveateError(f"{options.out} exists; --force replaces it, --out writes elsewhere")
+    from foveate.cohort.camelyon import camelyon16, camelyon17
+
+    if options.camelyon17:
+        samples = camelyon17(options.camelyon17)
+    elif options.camelyon16:
+        samples = camelyon16(options.camelyon16)
+    else:
+        samples = demo_samples(read_config(options.demo))
+    write_samples(samples, options.out)
+    log.info("%s: %d slides of %d patients", options.out, len(samples), len({s.patient for s in samples}))
+
+
+def demo_samples(config: Config) -> list[Sample]:
+    """The rows of the demo cohort's sheet."""
+    from foveate.cohort.demo import plan
+
+    folder = Path(config.demo.folder)
+    return [
+        Sample(
+            slide=s.name,
+            patient=s.patient,
+            path=folder / "images" / f"{s.name}.tif",
+            label=s.label,
+            annotation=folder / "annotations" / f"{s.name}.xml",
+            patient_label=s.patient_label,
+            split=s.split,
+            center=str(s.center),
+        )
+        for s in plan(config.demo.patients, config.demo.seed)
+    ]
+
+
+def _overview(options: argparse.Namespace) -> int:
+    from foveate.progress import progress
+    from foveate.stages import overview
+
+    config, plan = _plan(options)
+    unknown = sorted(set(options.slides) - set(plan.used))
+    if unknown:
+        raise FoveateError(f"{config.samples}: no slide {', '.join(unknown)} that is not excluded")
+    names = options.slides or list(plan.used)
+    good = [
+        overview.run(config, sample, overview.Outputs.of(sample.slide, options.results))
+        for sample in progress(plan.of(names), "overview")
+    ]
+    return 0 if all(good) else 1
+
+
+def _jobs(plan: Plan, fold: str | None) -> list[str]:
+    if fold is not None and fold not in plan.jobs:
+        raise FoveateError(f"no fold {fold!r}; the sheet has {', '.join(plan.jobs)}")
+    return list(plan.jobs) if fold is None else [fold]
+
+
+def _train(options: argparse.Namespace) -> None:
+    config, plan = _plan(options)
+    names = _jobs(plan, options.fold)
+    from foveate.stages import train
+
+    for name in names:
+        fold = plan.jobs[name].fold
+        if fold is None:
+            raise FoveateError(f"nothing to train: predict.weights names {config.predict.weights}")
+        train.run(config, plan.samples, fold, options.results / "overview", options.results / "train" / name)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    config, plan = _plan(options)
+    names = _jobs(plan, options.fold)
+    from foveate.stages import predict
+
+    for name in names:
+        weights = Path(config.predict.weights or options.results / "train" / name / "model.keras")
+        out = options.results / "predictions" / f"{name}.h5"
+        predict.run(
+            config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name
+        )
+
+
+def _stage(options: argparse.Namespace) -> int:
+    from foveate.stages import patients, slides
+
+    config, plan = _plan(options)
+    results: Path = options.results
+    table, summary = results / "predictions" / "slides.tsv", results / "summary.txt"
+    trained = [name for name, job in plan.jobs.items() if job.fold is not None]
+    slides.run(
+        plan,
+        results / "status",
+        [results / "predictions" / f"{name}.h5" for name in plan.jobs],
+        [results / "train" / name / "dropped.json" for name in trained],
+        table,
+        summary,
+    )
+    files = [results / name for name in ("patients.tsv", "submission.csv", "metrics.json")]
+    patients.run(table, patient_labels(plan.samples), *files, bootstrap=config.patients.bootstrap)
+    print(slides.verdict(table, summary), end="")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    from foveate.stages import report
+
+    _, plan = _plan(options)
+    results: Path = options.results
+    report.run(
+        overviews=results / "overview",
+        statuses=results / "status",
+        predictions=[results / "predictions" / f"{name}.h5" for name in plan.jobs],
+        slides_tsv=results / "predictions" / "slides.tsv",
+        patients_tsv=results / "patients.tsv",
+        metrics_json=results / "metrics.json",
+        histories={
+            n: results / "train" / n / "history.csv" for n, job in plan.jobs.items() if job.fold is not None
+        },
+        out=results / "report" / "index.html",
+        progress=sys.stderr.isatty(),
+    )
