@@ -19,9 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, or 1 after an error that the user can mend, 2 for bad usage."""
     quiet_libraries()
     options = parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format=LINE, stream=sys.stderr
-    )
+    logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format=LINE, stream=sys.stderr)
     try:
         return int(options.run(options) or 0)
     except FoveateError as error:
@@ -40,9 +38,7 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", nargs="+", type=Path, default=[Path("config/config.yaml")], metavar="FILE",
                         help="configuration; later files go over earlier ones (default: config/config.yaml)")  # fmt: skip
-    common.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: results"
-    )
+    common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     quiet = argparse.ArgumentParser(add_help=False)
     quiet.add_argument("--quiet", action="store_true", help="only warnings and errors")
 
@@ -169,9 +165,7 @@ def _predict(options: argparse.Namespace) -> None:
     for name in names:
         weights = Path(config.predict.weights or options.results / "train" / name / "model.keras")
         out = options.results / "predictions" / f"{name}.h5"
-        predict.run(
-            config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name
-        )
+        predict.run(config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name)
 
 
 def _stage(options: argparse.Namespace) -> int:
@@ -207,9 +201,7 @@ def _report(options: argparse.Namespace) -> None:
         slides_tsv=results / "predictions" / "slides.tsv",
         patients_tsv=results / "patients.tsv",
         metrics_json=results / "metrics.json",
-        histories={
-            n: results / "train" / n / "history.csv" for n, job in plan.jobs.items() if job.fold is not None
-        },
+        histories={n: results / "train" / n / "history.csv" for n, job in plan.jobs.items() if job.fold is not None},
         out=results / "report" / "index.html",
         progress=sys.stderr.isatty(),
     )

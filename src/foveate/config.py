@@ -121,9 +121,7 @@ def parse_config(values: Mapping[str, Any], origin: str) -> Config:
     """
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema_rs.Draft202012Validator(schema)
-    faults = sorted(
-        f"{origin}: {text}" for e in validator.iter_errors(dict(values)) for text in _faults(e, schema)
-    )
+    faults = sorted(f"{origin}: {text}" for e in validator.iter_errors(dict(values)) for text in _faults(e, schema))
     if faults:
         raise SheetError(faults)
     config = _build(Config, values)

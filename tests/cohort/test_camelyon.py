@@ -48,9 +48,7 @@ def by_slide(samples: list[Sample]) -> dict[str, Sample]:
 def test_camelyon17_with_all_slides_in_one_folder(tmp_path: Path) -> None:
     names = ("patient_004_node_0", "patient_004_node_1", "patient_021_node_0", "patient_119_node_3")
     touch(tmp_path, *(f"images/{name}.tif" for name in names), "annotations/patient_004_node_1.xml")
-    touch(
-        tmp_path, "images/._patient_004_node_2.tif", "images/patient_004_node_2_mask.tif", "images/notes.txt"
-    )
+    touch(tmp_path, "images/._patient_004_node_2.tif", "images/patient_004_node_2_mask.tif", "images/notes.txt")
     (tmp_path / "stage_labels.csv").write_text(STAGES)
     assert camelyon17(tmp_path, test=0.5, val=0) == [
         Sample("patient_004_node_0", "patient_004", tmp_path / "images/patient_004_node_0.tif",
@@ -69,9 +67,7 @@ def test_camelyon17_with_all_slides_in_one_folder(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("table", ["stage_labels.csv", "stages.csv", "train.csv"])
 def test_camelyon17_in_folders_of_centres(tmp_path: Path, place: str, deeper: str, table: str) -> None:
-    touch(
-        tmp_path, f"{place}center_3/{deeper}patient_004_node_0.tif", f"{place}center_3/patient_004_node_1.tif"
-    )
+    touch(tmp_path, f"{place}center_3/{deeper}patient_004_node_0.tif", f"{place}center_3/patient_004_node_1.tif")
     touch(tmp_path, f"{place}center_1/patient_021_node_0.tif", "lesion_annotations/patient_021_node_0.xml")
     part = "" if place == "images/" else place
     (tmp_path / part / table).write_text(STAGES)
@@ -85,9 +81,7 @@ def test_camelyon17_in_folders_of_centres(tmp_path: Path, place: str, deeper: st
     assert samples["patient_021_node_0"].patient_label == "pN1"
 
 
-def test_camelyon17_keeps_a_place_for_a_missing_slide(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_camelyon17_keeps_a_place_for_a_missing_slide(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "images/patient_004_node_0.tif", "images/patient_004_node_2.tif")
     (tmp_path / "stage_labels.csv").write_text(STAGES)
     samples = by_slide(camelyon17(tmp_path))
@@ -103,14 +97,10 @@ def test_camelyon17_keeps_a_place_for_a_missing_slide(
     assert read_samples(tmp_path / "samples.tsv") == list(samples.values())
 
 
-def test_camelyon17_without_a_table_is_to_be_predicted(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_camelyon17_without_a_table_is_to_be_predicted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touch(tmp_path, "testing/images/patient_100_node_0.tif")
     (sample,) = camelyon17(tmp_path)
-    assert sample == Sample(
-        "patient_100_node_0", "patient_100", tmp_path / "testing/images/patient_100_node_0.tif"
-    )
+    assert sample == Sample("patient_100_node_0", "patient_100", tmp_path / "testing/images/patient_100_node_0.tif")
     assert "no stage_labels.csv or stages.csv or train.csv to take labels from" in caplog.text
 
 

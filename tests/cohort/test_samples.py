@@ -52,9 +52,7 @@ def test_reads_every_column() -> None:
         "s-2\tp_1\tgone.tif\t\t\t\ttest\t\t\tblurred, with 5% ink",
     )
     assert read_samples(path) == [
-        Sample(
-            "s-1", "p_1", Path("a.tif"), "itc", Path("a.xml"), "pN0(i+)", "test", None, "Radboud UMC", 0.25
-        ),
+        Sample("s-1", "p_1", Path("a.tif"), "itc", Path("a.xml"), "pN0(i+)", "test", None, "Radboud UMC", 0.25),
         Sample("s-2", "p_1", Path("gone.tif"), split="test", exclude="blurred, with 5% ink"),
     ]
 
@@ -263,9 +261,7 @@ def test_ten_thousand_rows() -> None:
 
 
 name = st.text("ABCxyz019_-", min_size=1, max_size=12)
-text = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12).map(
-    lambda t: t.strip(" ")
-)
+text = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=12).map(lambda t: t.strip(" "))
 samples_of_any_kind = st.lists(
     st.builds(
         Sample,
@@ -378,9 +374,7 @@ def test_two_numbered_folds_are_too_few() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([None, 0, 1, 2, 3, 9]), min_size=1), st.integers(1, 3), st.booleans())
-def test_a_test_patient_is_never_learnt_from(
-    by_patient: list[int | None], slides: int, numbered: bool
-) -> None:
+def test_a_test_patient_is_never_learnt_from(by_patient: list[int | None], slides: int, numbered: bool) -> None:
     words = {None: "", 0: "train", 1: "val", 2: "test", 3: "train", 9: "test"}
     if numbered:
         by_patient = [*by_patient, 0, 1, 2]

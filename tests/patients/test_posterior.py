@@ -15,9 +15,7 @@ def by_enumeration(probabilities: np.ndarray) -> np.ndarray:
     posterior = np.zeros(len(PN_STAGES))
     for labeling in itertools.product(range(4), repeat=len(probabilities)):
         stage = pn_stage([SLIDE_CLASSES[k] for k in labeling])
-        posterior[PN_STAGES.index(stage)] += np.prod(
-            [row[k] for row, k in zip(probabilities, labeling, strict=True)]
-        )
+        posterior[PN_STAGES.index(stage)] += np.prod([row[k] for row, k in zip(probabilities, labeling, strict=True)])
     return posterior
 
 
@@ -39,9 +37,7 @@ def test_two_nodes_by_hand() -> None:
     np.testing.assert_allclose(posterior, [0.25, 0.25, 0.25, 0.25, 0.0])
 
 
-@pytest.mark.parametrize(
-    "labels", [["itc"], ["micro"] * 9, ["macro"] * 3, ["macro"] * 4, ["macro"] + ["micro"] * 11]
-)
+@pytest.mark.parametrize("labels", [["itc"], ["micro"] * 9, ["macro"] * 3, ["macro"] * 4, ["macro"] + ["micro"] * 11])
 def test_certain_slides_give_the_rule(labels: list[str]) -> None:
     certain = np.eye(4)[[SLIDE_CLASSES.index(label) for label in labels]]
     expected = [float(stage == pn_stage(labels)) for stage in PN_STAGES]
@@ -92,9 +88,7 @@ def test_stage_nearest_to_the_mean(posterior: list[float], stage: str) -> None:
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
-@given(
-    arrays(np.float64, 5, elements=st.integers(0, 100).map(float)).filter(lambda weights: weights.sum() > 0)
-)
+@given(arrays(np.float64, 5, elements=st.integers(0, 100).map(float)).filter(lambda weights: weights.sum() > 0))
 def test_no_other_stage_has_less_expected_squared_error(weights: np.ndarray) -> None:
     posterior = weights / weights.sum()
     index = np.arange(5)

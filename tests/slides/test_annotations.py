@@ -69,15 +69,11 @@ def test_asap_points_and_measures_have_no_area(tmp_path: Path) -> None:
     assert vertices(read_annotation(path).lesions) == [TRIANGLE]
 
 
-def test_outlines_of_two_vertices_are_left_out_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_outlines_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = asap(tmp_path, element(TRIANGLE[:2], name="line"), element(TRIANGLE))
     assert vertices(read_annotation(path).lesions) == [TRIANGLE]
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
-    assert caplog.messages == [
-        f"{path}: annotation 'line': left out, it has 2 vertices and an outline has 3 or more"
-    ]
+    assert caplog.messages == [f"{path}: annotation 'line': left out, it has 2 vertices and an outline has 3 or more"]
 
 
 def test_asap_without_annotations(tmp_path: Path) -> None:
@@ -169,9 +165,7 @@ def test_ncrf(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     annotation = read_annotation(path)
     assert vertices(annotation.lesions) == [TRIANGLE]
     assert vertices(annotation.holes) == [[(0, 0), (0, 1), (1, 2)]]
-    assert caplog.messages == [
-        f"{path}: positive 'line': left out, it has 2 vertices and an outline has 3 or more"
-    ]
+    assert caplog.messages == [f"{path}: positive 'line': left out, it has 2 vertices and an outline has 3 or more"]
 
 
 def positive(*pairs: object) -> dict[str, object]:
@@ -274,9 +268,7 @@ def test_camelyon16_tumor_072() -> None:
     columns = [np.nonzero(grid == k)[1] for k in (1, 2, 3, 4)]
     assert all(c.max() < 576 for c in columns[:2])
     assert all(c.min() > 576 for c in columns[2:])
-    np.testing.assert_allclose(
-        lesion_diameters_um(annotation, (0.243, 0.243)), [2388, 213, 2378, 215], atol=1
-    )
+    np.testing.assert_allclose(lesion_diameters_um(annotation, (0.243, 0.243)), [2388, 213, 2378, 215], atol=1)
 
 
 @needs_shared

@@ -98,8 +98,7 @@ def test_incomplete_patient_is_never_staged(tmp_path: Path, caplog: pytest.LogCa
     with caplog.at_level(logging.WARNING):
         patients, submission, _ = stage(tmp_path, ROWS, {})
     assert caplog.messages == [
-        "patient patient_002 is incomplete and gets no stage: 1 of 2 slides predicted,"
-        " failed: patient_002_node_1"
+        "patient patient_002 is incomplete and gets no stage: 1 of 2 slides predicted, failed: patient_002_node_1"
     ]
     incomplete = patients[2]
     assert (incomplete["state"], incomplete["missing"]) == ("incomplete", "patient_002_node_1")

@@ -51,9 +51,7 @@ class Results:
 
     def change(self, slide: str, state: str, reason: str) -> None:
         """Take the predictions of a slide away."""
-        self.row(slide).update(
-            dict.fromkeys((s + v for s in SIDES for v in VERDICT), ""), state=state, reason=reason
-        )
+        self.row(slide).update(dict.fromkeys((s + v for s in SIDES for v in VERDICT), ""), state=state, reason=reason)
         self.write_tables()
 
     def report(self, **changes: object) -> str:

@@ -1,4 +1,4 @@
-# What every rule shares: the checked configuration, the plan of jobs, and which code a stage depends on.
+# The checked configuration, the plan of jobs, and which code a stage depends on
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -25,7 +25,9 @@ wildcard_constraints:
 
 def code(*parts):
     """The sources that a stage runs, so that an edit makes Snakemake run it again."""
-    found = {f for part in parts for f in sorted(PACKAGE.glob(part)) if f.suffix != ".pyc"}
+    found = {
+        f for part in parts for f in sorted(PACKAGE.glob(part)) if f.suffix != ".pyc"
+    }
     return sorted(map(str, found))
 
 
@@ -39,3 +41,22 @@ def truth(slides):
         (s.slide, s.patient, s.label, s.patient_label, s.split, s.fold, s.exclude)
         for s in slides
     )
+
+
+def sample_files(wildcards):
+    sample = PLAN.used[wildcards.slide]
+    files = {"slide": str(sample.path)}
+    if sample.annotation is not None:
+        files["annotation"] = str(sample.annotation)
+    return files
+
+
+def learned(wildcards):
+    """The slides that the model of a fold is trained on and chosen by."""
+    fold = PLAN.jobs[wildcards.fold].fold
+    return [*fold.train, *fold.val]
+
+
+def weights(wildcards):
+    """The model of a fold: the configured one, or the one that is trained for it."""
+    return CONFIG.predict.weights or f"results/train/{wildcards.fold}/model.keras"

@@ -7,17 +7,17 @@ rule demo_slide:
     output:
         slide=f"{CONFIG.demo.folder}/images/{{slide}}.tif",
         annotation=f"{CONFIG.demo.folder}/annotations/{{slide}}.xml",
-    params:
-        patients=CONFIG.demo.patients,
-        seed=CONFIG.demo.seed,
     log:
         "results/logs/demo/{slide}.log",
     benchmark:
         "results/benchmarks/demo/{slide}.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=1500,
         runtime=5,
-    conda:
-        "../../environment.yml"
+    params:
+        patients=CONFIG.demo.patients,
+        seed=CONFIG.demo.seed,
     script:
         "../scripts/demo_slide.py"

@@ -7,7 +7,9 @@ rule patients:
         code=code("patients/*.py", "stages/patients.py"),
     output:
         patients=report(
-            "results/patients.tsv", caption="../report/patients.rst", category="Patients"
+            "results/patients.tsv",
+            caption="../report/patients.rst",
+            category="Patients",
         ),
         submission=report(
             "results/submission.csv",
@@ -15,19 +17,21 @@ rule patients:
             category="Patients",
         ),
         metrics=report(
-            "results/metrics.json", caption="../report/metrics.rst", category="Patients"
+            "results/metrics.json",
+            caption="../report/metrics.rst",
+            category="Patients",
         ),
-    params:
-        truth=truth(PLAN.samples),
-        settings=CONFIG.patients,
     log:
         "results/logs/patients.log",
     benchmark:
         "results/benchmarks/patients.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../../environment.yml"
+    params:
+        truth=truth(PLAN.samples),
+        settings=CONFIG.patients,
     script:
         "../scripts/patients.py"

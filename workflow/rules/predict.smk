@@ -1,33 +1,37 @@
 # Many slides a job, so that the model is loaded once; then one table over all jobs.
 
 
-def weights(wildcards):
-    if CONFIG.predict.weights:
-        return CONFIG.predict.weights
-    return f"results/train/{wildcards.fold}/model.keras"
-
-
 rule predict:
     input:
         overviews=lambda wildcards: overviews(PLAN.jobs[wildcards.fold].predict),
         weights=weights,
-        code=code("attention/*.py", "slides/sensor.py", "stages/predict.py", "stages/rollout.py"),
+        code=code(
+            "attention/*.py",
+            "slides/sensor.py",
+            "stages/predict.py",
+            "stages/rollout.py",
+        ),
     output:
         "results/predictions/{fold}.h5",
-    params:
-        slides=lambda wildcards: digest(PLAN.jobs[wildcards.fold].predict),
-        settings=(CONFIG.tissue, CONFIG.glimpse.count, CONFIG.predict, CONFIG.train.seed),
     log:
         "results/logs/predict/{fold}.log",
     benchmark:
         "results/benchmarks/predict/{fold}.tsv"
+    conda:
+        "../../environment.yml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=1,
-    conda:
-        "../../environment.yml"
+    params:
+        slides=lambda wildcards: digest(PLAN.jobs[wildcards.fold].predict),
+        settings=(
+            CONFIG.tissue,
+            CONFIG.glimpse.count,
+            CONFIG.predict,
+            CONFIG.train.seed,
+        ),
     script:
         "../scripts/predict.py"
 
@@ -41,16 +45,16 @@ rule slides:
     output:
         table="results/predictions/slides.tsv",
         summary="results/summary.txt",
-    params:
-        truth=truth(PLAN.samples),
     log:
         "results/logs/slides.log",
     benchmark:
         "results/benchmarks/slides.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        "../../environment.yml"
+    params:
+        truth=truth(PLAN.samples),
     script:
         "../scripts/slides.py"

@@ -12,17 +12,19 @@ rule page:
         code=code("report/**/*", "stages/report.py"),
     output:
         report(
-            "results/report/index.html", caption="../report/page.rst", category="Report"
+            "results/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
         ),
     log:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/page.py"
 
@@ -39,10 +41,10 @@ rule complete:
         "results/logs/complete.log",
     benchmark:
         "results/benchmarks/complete.tsv"
+    conda:
+        "../../environment.yml"
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../../environment.yml"
     script:
         "../scripts/complete.py"

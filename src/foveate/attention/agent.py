@@ -45,7 +45,7 @@ class Agent(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "scales_mpp": list(scales_mpp),
             "glimpse_px": glimpse_px,
             "overview_mpp": overview_mpp,

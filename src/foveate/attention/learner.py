@@ -88,9 +88,7 @@ def unvisited_lesion(lesion: Any, cell: Any) -> Any:
     steps = []
     for t in range(cell.shape[1]):
         steps.append(flat)
-        flat = ops.logical_and(
-            flat, ops.arange(ops.shape(flat)[1])[None] != ops.cast(cell[:, t, None], "int32")
-        )
+        flat = ops.logical_and(flat, ops.arange(ops.shape(flat)[1])[None] != ops.cast(cell[:, t, None], "int32"))
     return ops.stack(steps, axis=1)
 
 

@@ -94,9 +94,7 @@ def camelyon16(folder: Path, *, val: float = 0.15, seed: int = 0, mpp: float = M
     """
     slides = _find(folder, SLIDES_16, r"((?:normal|tumor|test)_\d{3})\.tiff?")
     if not slides:
-        raise FoveateError(
-            f"{folder}: no slide like training/tumor/tumor_001.tif or testing/images/test_001.tif"
-        )
+        raise FoveateError(f"{folder}: no slide like training/tumor/tumor_001.tif or testing/images/test_001.tif")
     outlines = _find(folder, OUTLINES, r"((?:tumor|test)_\d{3})\.xml")
     reference = _reference(folder)
     _missing(folder, slides, list(reference))
@@ -163,9 +161,7 @@ def _table(folder: Path, names: tuple[str, ...]) -> tuple[Path | None, list[list
             try:
                 text = path.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
-                raise SheetError(
-                    [f"{path}: cannot be read: {error}; expected the challenge's table"]
-                ) from error
+                raise SheetError([f"{path}: cannot be read: {error}; expected the challenge's table"]) from error
             return path, [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
     log.warning("%s: no %s to take labels from", folder, " or ".join(names))
     return None, []

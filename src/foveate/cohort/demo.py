@@ -86,9 +86,7 @@ def annotation(lesions: Iterable[Outline]) -> str:
     """The lesions as the XML of ASAP, group "metastases", coordinates in level-0 px."""
     rows = []
     for k, lesion in enumerate(lesions):
-        rows.append(
-            f'  <Annotation Name="Annotation {k}" Type="Polygon" PartOfGroup="metastases" Color="#F4FA58">'
-        )
+        rows.append(f'  <Annotation Name="Annotation {k}" Type="Polygon" PartOfGroup="metastases" Color="#F4FA58">')
         rows.append("   <Coordinates>")
         for order, (x, y) in enumerate(lesion.vertices / MPP):
             rows.append(f'    <Coordinate Order="{order}" X="{x:.2f}" Y="{y:.2f}" />')
@@ -99,9 +97,7 @@ def annotation(lesions: Iterable[Outline]) -> str:
         "  </Group>",
     ]
     lines = ['<?xml version="1.0"?>', "<ASAP_Annotations>", " <Annotations>", *rows, " </Annotations>"]
-    return "\n".join(
-        [*lines, " <AnnotationGroups>", *group, " </AnnotationGroups>", "</ASAP_Annotations>", ""]
-    )
+    return "\n".join([*lines, " <AnnotationGroups>", *group, " </AnnotationGroups>", "</ASAP_Annotations>", ""])
 
 
 def make_slide(name: str, folder: Path, *, patients: int, seed: int) -> None:

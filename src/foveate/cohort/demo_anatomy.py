@@ -168,9 +168,7 @@ def node_layers(rng: np.random.Generator, anatomy: Anatomy, nodes: list[Outline]
         depth[window] = np.maximum(depth[window], inside)
     depth += noise(rng, shape, 90) * 5 + noise(rng, shape, 300) * 8
     broad, narrow, wide = noise(rng, shape, 900), noise(rng, shape, 260), noise(rng, shape, 1700)
-    gate = noise(
-        rng, shape, 420
-    )  # breaks the lines where the other noises pass zero, which would be closed loops
+    gate = noise(rng, shape, 420)  # breaks the lines where the other noises pass zero, which would be closed loops
     capsule = 32 + 16 * broad.clip(-1.2, 2)
     bands = np.clip(1.4 - depth / 1100, 0, 1) * np.clip(gate + 0.2, 0, 1)
     trabecula = np.abs(noise(rng, shape, 700)) * 110 - 17 * bands + 4

@@ -22,9 +22,7 @@ GLASS = 8  # different empty tiles, so that the glass does not look stamped
 
 def encode(tile: Pixels) -> bytes:
     """A (256, 256, 3) tile as JPEG, YCbCr 4:2:0."""
-    return imagecodecs.jpeg8_encode(
-        tile, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420"
-    )
+    return imagecodecs.jpeg8_encode(tile, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420")
 
 
 def enlarge(nodes: Field) -> Plane:
@@ -99,9 +97,7 @@ class Painter:
     def glass(self, rng: np.random.Generator) -> list[Pixels]:
         """Some empty tiles with a trace of noise."""
         flat = np.broadcast_to(self.stain.glass, (TILE, TILE, 3))
-        return [
-            (flat + rng.normal(size=(TILE, TILE, 1)) * 0.8).round().astype(np.uint8) for _ in range(GLASS)
-        ]
+        return [(flat + rng.normal(size=(TILE, TILE, 1)) * 0.8).round().astype(np.uint8) for _ in range(GLASS)]
 
 
 def sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -134,9 +130,7 @@ def _rest(pixels: Pixels) -> Iterator[bytes]:
             tile = pixels[top : top + TILE, left : left + TILE]
             wanted = [(0, TILE - tile.shape[0]), (0, TILE - tile.shape[1]), (0, 0)]
             yield encode(
-                np.ascontiguousarray(
-                    np.pad(tile, wanted, mode="edge") if wanted[0][1] or wanted[1][1] else tile
-                )
+                np.ascontiguousarray(np.pad(tile, wanted, mode="edge") if wanted[0][1] or wanted[1][1] else tile)
             )
 
 

@@ -82,9 +82,7 @@ def kidney(rng: np.random.Generator, center: tuple[float, float], width: float, 
     weight = rng.normal(size=(12, 1)) * 0.05 * (2 / order) ** 1.1
     series = (weight * np.cos(order * angle + rng.uniform(0, 2 * np.pi, (12, 1)))).sum(axis=0)
     power = 2.4  # a little squarer than an ellipse, as sections of nodes are
-    ellipse = (np.abs(np.cos(angle) * 2 / width) ** power + np.abs(np.sin(angle) * 2 / height) ** power) ** (
-        -1 / power
-    )
+    ellipse = (np.abs(np.cos(angle) * 2 / width) ** power + np.abs(np.sin(angle) * 2 / height) ** power) ** (-1 / power)
     hilum = rng.choice([0.5, 1.5]) * np.pi + rng.normal() * 0.35
     away = np.angle(np.exp(1j * (angle - hilum)))
     notch = 1 - rng.uniform(0.08, 0.26) * np.exp(-((away / rng.uniform(0.22, 0.4)) ** 2))

@@ -73,9 +73,7 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SheetError(
-            [f"{path}: cannot be read: {error.strerror}; expected a sheet of samples"]
-        ) from error
+        raise SheetError([f"{path}: cannot be read: {error.strerror}; expected a sheet of samples"]) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

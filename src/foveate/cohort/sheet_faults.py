@@ -63,9 +63,7 @@ def parse(text: str) -> tuple[list[Row], list[Fault]]:
     columns = header.split("\t")
     if not set(columns) & set(row_schema()["required"]):
         hint = "; separate them by tabs" if "," in header or ";" in header else ""
-        return [], [
-            Fault(n, "", f"no column is known; expected a line with the columns {_columns_text()}{hint}")
-        ]
+        return [], [Fault(n, "", f"no column is known; expected a line with the columns {_columns_text()}{hint}")]
     faults = list(_header_faults(n, columns))
     rows = []
     for n, line in content:
@@ -107,9 +105,7 @@ def _values(columns: list[str], cells: list[str]) -> Iterator[tuple[str, Value]]
             kind = known[column].get("type")
             if kind == "integer" and re.fullmatch(r"[+-]?[0-9]{1,9}", cell):
                 yield column, int(cell)
-            elif kind == "number" and re.fullmatch(
-                r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", cell
-            ):
+            elif kind == "number" and re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", cell):
                 yield column, float(cell)
             else:
                 yield column, cell
@@ -154,9 +150,7 @@ def cohort_faults(rows: list[Row]) -> Iterator[Fault]:
     """Rows that are fine on their own and contradict each other."""
     yield from _twice(rows, "slide", lambda row: row.cells.get("slide"), "slide names are unique")
     used = [row for row in rows if "exclude" not in row.cells]
-    yield from _twice(
-        used, "path", lambda row: _absolute(row.cells.get("path")), "a file belongs to one slide"
-    )
+    yield from _twice(used, "path", lambda row: _absolute(row.cells.get("path")), "a file belongs to one slide")
     for column, rule in (
         ("split", "a patient's slides belong to one split"),
         ("fold", "a patient's slides belong to one fold"),
@@ -177,9 +171,7 @@ def cohort_faults(rows: list[Row]) -> Iterator[Fault]:
     split = next((row for row in rows if row.cells.get("split")), None)
     fold = next((row for row in rows if "fold" in row.cells), None)
     if split and fold:
-        text = (
-            f"{_shown(fold.cells['fold'])}, but line {split.line} has a split: fill in one of the two columns"
-        )
+        text = f"{_shown(fold.cells['fold'])}, but line {split.line} has a split: fill in one of the two columns"
         yield Fault(fold.line, "fold", text)
 
 

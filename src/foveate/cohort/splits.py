@@ -11,9 +11,7 @@ from foveate.errors import FoveateError
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 
 
-def split_patients(
-    samples: Iterable[Sample], *, test: float = 0.3, val: float = 0.15, seed: int = 0
-) -> list[Sample]:
+def split_patients(samples: Iterable[Sample], *, test: float = 0.3, val: float = 0.15, seed: int = 0) -> list[Sample]:
     """Give every labelled patient a split, the same for all of its slides; others lose theirs.
 
     test, val: shares of the patients, rounded to whole patients. Strata are the pN stages, and for patients

@@ -103,9 +103,7 @@ def _resampled(by_patient: Floats, counts: Ints) -> Floats:
     return np.tensordot(counts.astype(np.float64), by_patient, axes=1)
 
 
-def _from_confusion(
-    metric: Callable[[Floats], Floats], by_patient: Floats, counts: Ints
-) -> dict[str, object]:
+def _from_confusion(metric: Callable[[Floats], Floats], by_patient: Floats, counts: Ints) -> dict[str, object]:
     """Estimate a metric of confusion matrices. by_patient: (n, k, k); counts: (resamples, n)."""
     return estimate(float(metric(by_patient.sum(axis=0))), metric(_resampled(by_patient, counts))).as_json()
 

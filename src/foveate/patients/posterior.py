@@ -32,9 +32,7 @@ def stage_posterior(probabilities: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(nodes).all() or (nodes < 0).any() or (np.abs(totals - 1) > SUM_TOLERANCE).any():
         raise ValueError(f"each row must be a distribution over the 4 classes. Received: {nodes.tolist()}")
 
-    state = np.zeros(
-        (2, 2, PN2_NODES + 1)
-    )  # any itc, any macro, positive nodes (the last: that many or more)
+    state = np.zeros((2, 2, PN2_NODES + 1))  # any itc, any macro, positive nodes (the last: that many or more)
     state[0, 0, 0] = 1.0
     for negative, itc, micro, macro in nodes / totals:
         one_more = np.zeros_like(state)

@@ -104,9 +104,7 @@ def _stage_patient(patient: str, members: list[SlideResult], patient_label: str)
     if len(splits) > 1:
         raise FoveateError(f"patient {patient}: split: slides are in more than one: {', '.join(splits)}")
     if patient_label and patient_label not in PN_STAGES:
-        raise FoveateError(
-            f"patient {patient}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}"
-        )
+        raise FoveateError(f"patient {patient}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}")
     labels = [slide.label for slide in slides]
     true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
     complete = all(slide.state == "ok" for slide in slides)

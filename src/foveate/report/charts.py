@@ -108,9 +108,7 @@ def line_chart(
     lines = []
     for name, values in series.items():
         shown = [
-            (x, height * (high - v) / (high - low), v)
-            for x, v in zip(xs, values, strict=True)
-            if math.isfinite(v)
+            (x, height * (high - v) / (high - low), v) for x, v in zip(xs, values, strict=True) if math.isfinite(v)
         ]
         if shown:
             x, y, value = shown[-1]

@@ -10,9 +10,7 @@ from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 CLASS_COLOURS = dict(zip(SLIDE_CLASSES, ("#7d93ab", "#e2a52b", "#d2601a", "#8e1530"), strict=True))
 CLASS_COLOURS_DARK = dict(zip(SLIDE_CLASSES, ("#7d93ab", "#f0bd4f", "#e97c35", "#cb3a55"), strict=True))
 STAGE_COLOURS = dict(zip(PN_STAGES, ("#7d93ab", "#e2a52b", "#d2601a", "#8e1530", "#4a1242"), strict=True))
-STAGE_COLOURS_DARK = dict(
-    zip(PN_STAGES, ("#7d93ab", "#f0bd4f", "#e97c35", "#cb3a55", "#a462b4"), strict=True)
-)
+STAGE_COLOURS_DARK = dict(zip(PN_STAGES, ("#7d93ab", "#f0bd4f", "#e97c35", "#cb3a55", "#a462b4"), strict=True))
 
 TUMOR_SCALE = ((125, 147, 171), (214, 196, 150), (226, 165, 43), (210, 96, 26), (142, 21, 48))
 """RGB for a tumor probability of 0, 1/4, 1/2, 3/4 and 1; between them the colour runs linearly."""

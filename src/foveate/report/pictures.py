@@ -25,16 +25,12 @@ def outline(
     that the line closes along the picture's edge. Raises ValueError when the shapes differ.
     """
     if mask.shape != thumbnail.shape[:2]:
-        raise ValueError(
-            f"mask: expected the shape {thumbnail.shape[:2]} of the thumbnail. Received: {mask.shape}"
-        )
+        raise ValueError(f"mask: expected the shape {thumbnail.shape[:2]} of the thumbnail. Received: {mask.shape}")
     drawn = thumbnail.copy()
     drawn[_inner_border(mask, width)] = colour
     if lesions is not None:
         if lesions.shape != mask.shape:
-            raise ValueError(
-                f"lesions: expected the shape {mask.shape} of the mask. Received: {lesions.shape}"
-            )
+            raise ValueError(f"lesions: expected the shape {mask.shape} of the mask. Received: {lesions.shape}")
         drawn[_dashed_contours(lesions > 0, width)] = LESION_COLOUR
     return drawn
 
@@ -99,9 +95,7 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room
             if line:
                 lines.append(line)
             while font.getlength(word) > room and len(word) > 1:
-                fits = next(
-                    n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= room
-                )
+                fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= room)
                 lines.append(word[:fits])
                 word = word[fits:]
             line = word

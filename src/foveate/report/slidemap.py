@@ -129,9 +129,7 @@ def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Sto
     made = []
     for numbers in groups:
         x, y, width = _label_place(numbers, points)
-        spots = (
-            [(float(px), float(py)) for px, py in points[np.array(numbers) - 1]] if len(numbers) > 1 else []
-        )
+        spots = [(float(px), float(py)) for px, py in points[np.array(numbers) - 1]] if len(numbers) > 1 else []
         colour = tumor_colour(float(tumor[numbers[-1] - 1]))
         ends = (1 in numbers, len(points) in numbers)
         made.append(Stop(x, y, tuple(spots), ranges(numbers), width, colour, ink_on(colour), *ends))
@@ -151,7 +149,7 @@ def _overlapping(groups: list[list[int]], points: NDArray[np.float64]) -> tuple[
 def _label_place(numbers: list[int], points: NDArray[np.float64]) -> tuple[float, float, float]:
     """Middle (x, y) and width of a label: on the fixation, or above several (below at the upper edge)."""
     members = points[np.array(numbers) - 1]
-    width = max(2 * STOP_RADIUS, 5.6 * len(ranges(numbers)) + 8)
+    width = max(2 * STOP_RADIUS, 6.3 * len(ranges(numbers)) + 8)
     x, y = members.mean(axis=0).tolist()
     if len(numbers) > 1:
         above = float(members[:, 1].min()) - LABEL_RISE

@@ -88,17 +88,13 @@ def _facts(
 ) -> list[tuple[str, str]]:
     facts = []
     if row.random:
-        facts.append(
-            ("At random", f"{row.random.prediction} {max(row.random.probabilities):.2f}, same budget")
-        )
+        facts.append(("At random", f"{row.random.prediction} {max(row.random.probabilities):.2f}, same budget"))
     if overview and overview.lesions is not None:
         sizes = overview.lesions.diameter_um.tolist()
         largest = f", the largest {max(sizes) / 1000:.2f} mm" if sizes else ""
         facts.append(("Annotated lesions", f"{len(sizes)}{largest}"))
     if overview and fixations:
-        facts.append(
-            ("Tissue", f"{tissue_mm2(overview):.1f} mm\N{SUPERSCRIPT TWO}, {seen(overview, fixations)}")
-        )
+        facts.append(("Tissue", f"{tissue_mm2(overview):.1f} mm\N{SUPERSCRIPT TWO}, {seen(overview, fixations)}"))
     if status.get("size_l0") and status.get("mpp"):
         width, height = status["size_l0"]
         mpp = f"{status['mpp'][0]:.4g} \N{MICRO SIGN}m/px"

@@ -142,10 +142,7 @@ def read_slides(path: Path) -> list[SlideRow]:
             _check(row, column, ("", *SLIDE_CLASSES), where)
         slides.append(
             SlideRow(
-                **{
-                    name: row[name]
-                    for name in ("slide", "patient", "fold", "split", "label", "state", "reason")
-                },
+                **{name: row[name] for name in ("slide", "patient", "fold", "split", "label", "state", "reason")},
                 learned=_verdict(row, "", where),
                 random=_verdict(row, "random_", where),
             )
@@ -198,9 +195,7 @@ def _check(row: dict[str, str], column: str, allowed: Sequence[str], where: str)
 def _verdict(row: dict[str, str], prefix: str, where: str) -> Verdict | None:
     if not row[f"{prefix}prediction"]:
         return None
-    return Verdict(
-        row[f"{prefix}prediction"], _numbers(row, [f"{prefix}p_{c}" for c in SLIDE_CLASSES], where)
-    )
+    return Verdict(row[f"{prefix}prediction"], _numbers(row, [f"{prefix}p_{c}" for c in SLIDE_CLASSES], where))
 
 
 def _numbers(row: dict[str, str], columns: list[str], where: str) -> tuple[float, ...]:

@@ -58,8 +58,7 @@ class Geometry:
             return 0
         raise SlideError(
             slide,
-            f"level 0 has {self.level_mpp(0):.4g} um/px, coarser than twice the glimpse scale of "
-            f"{scale_mpp:g} um/px",
+            f"level 0 has {self.level_mpp(0):.4g} um/px, coarser than twice the glimpse scale of {scale_mpp:g} um/px",
             "use a model with coarser glimpse.scales_mpp, or a finer scan",
         )
 

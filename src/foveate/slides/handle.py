@@ -80,16 +80,13 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
         raise
     properties = handle.properties
     width, height = handle.dimensions
-    bounds = tuple(
-        int(properties.get(key, default))
-        for key, default in (
-            (openslide.PROPERTY_NAME_BOUNDS_X, 0),
-            (openslide.PROPERTY_NAME_BOUNDS_Y, 0),
-            (openslide.PROPERTY_NAME_BOUNDS_WIDTH, width),
-            (openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height),
-        )
+    bounds = (
+        int(properties.get(openslide.PROPERTY_NAME_BOUNDS_X, 0)),
+        int(properties.get(openslide.PROPERTY_NAME_BOUNDS_Y, 0)),
+        int(properties.get(openslide.PROPERTY_NAME_BOUNDS_WIDTH, width)),
+        int(properties.get(openslide.PROPERTY_NAME_BOUNDS_HEIGHT, height)),
     )
-    geometry = Geometry(pixel_um, handle.level_dimensions, handle.level_downsamples, bounds)  # type: ignore[arg-type]
+    geometry = Geometry(pixel_um, handle.level_dimensions, handle.level_downsamples, bounds)
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "ffffff")
     background = (int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16))
     vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")

@@ -59,9 +59,7 @@ def read_thumbnail(slide: Slide, mpp: float) -> Thumbnail:
     for first in range(0, rows, band):
         count = min(band, rows - first)
         tall, wide = count * step_y, columns * step_x
-        region = slide.read(
-            round(x), round(y + first * step_y), level, int(np.ceil(wide)), int(np.ceil(tall))
-        )
+        region = slide.read(round(x), round(y + first * step_y), level, int(np.ceil(wide)), int(np.ceil(tall)))
         rgba[first : first + count] = np.asarray(
             region.resize((columns, count), Image.Resampling.BOX, (0, 0, wide, tall))
         )

@@ -58,9 +58,7 @@ class StoredOverview:
         return (np.asarray(cells)[..., ::-1] + 0.5) * self.cell_um + self.origin_um
 
 
-def write_overview(
-    path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None
-) -> None:
+def write_overview(path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None) -> None:
     """Write the overview of a slide, atomically."""
     geometry, thumbnail = slide.geometry, overview.thumbnail
     with atomic(path) as partial, h5py.File(partial, "w") as file:
@@ -94,9 +92,7 @@ def write_overview(
 def write_failed_overview(path: Path, slide: str, source: Path, reason: str) -> None:
     """Write that a slide could not be used, so that later stages know without opening it."""
     with atomic(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update(
-            format=FORMAT, version=VERSION, slide=slide, path=str(source), state="failed", reason=reason
-        )
+        file.attrs.update(format=FORMAT, version=VERSION, slide=slide, path=str(source), state="failed", reason=reason)
 
 
 def read_overview(path: Path) -> StoredOverview | None:

@@ -117,9 +117,7 @@ class GlimpseSensor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(
-        self, out: NDArray[np.uint8], overview: StoredOverview, location_um: NDArray[np.floating]
-    ) -> None:
+    def _fill(self, out: NDArray[np.uint8], overview: StoredOverview, location_um: NDArray[np.floating]) -> None:
         x, y = map(float, location_um)
         for k, scale in enumerate(self.scales_mpp):
             if scale * EQUAL >= overview.mpp:
@@ -127,9 +125,7 @@ class GlimpseSensor:
             else:
                 out[k] = self._from_slide(overview, (x, y), scale)
 
-    def _from_slide(
-        self, overview: StoredOverview, centre: tuple[float, float], scale: float
-    ) -> NDArray[np.uint8]:
+    def _from_slide(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
         geometry = overview.geometry
         level = geometry.level_for(scale, overview.slide)
         pixel_um = (
@@ -138,14 +134,10 @@ class GlimpseSensor:
         )
         view = window(centre, scale * self.px, self.px, pixel_um)
         slide = self._handles.get(overview)
-        region = slide.read(
-            view.x_lv, view.y_lv, level, int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv))
-        )
+        region = slide.read(view.x_lv, view.y_lv, level, int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv)))
         return composite(self._resize(region, view), overview.background_rgb)
 
-    def _from_overview(
-        self, overview: StoredOverview, centre: tuple[float, float], scale: float
-    ) -> NDArray[np.uint8]:
+    def _from_overview(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
         view = window(centre, scale * self.px, self.px, (overview.mpp, overview.mpp), overview.origin_um)
         wide, tall = int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv))
         crop = np.empty((tall, wide, 3), np.uint8)

@@ -71,9 +71,7 @@ def run(config: Config, sample: Sample, out: Outputs) -> bool:
         overview = make_overview(slide, thumbnail, config.overview.cell_px, tissue)
         lesions = read_lesions(sample, slide, thumbnail)
         status["tissue_share"] = round(float(overview.tissue.mean()), 4)
-        overlay = outline(
-            picture, overview.tissue, TISSUE_COLOUR, lesions=None if lesions is None else lesions.index
-        )
+        overlay = outline(picture, overview.tissue, TISSUE_COLOUR, lesions=None if lesions is None else lesions.index)
         write_overview(out.overview, slide, overview, config.overview.cell_um, lesions)
     except SlideError as error:
         log.error("%s", error)

@@ -85,11 +85,7 @@ def run(
     splits = {split: [p for p in patients if p.split == split] for split in ("test", "val")}
     write_json(
         out_metrics,
-        {
-            split: evaluate(members, bootstrap, seed)
-            for split, members in splits.items()
-            if members or split == "test"
-        },
+        {split: evaluate(members, bootstrap, seed) for split, members in splits.items() if members or split == "test"},
     )
 
 
@@ -116,9 +112,7 @@ def _slide(row: Mapping[str, str], where: str) -> SlideResult:
     for column, allowed in (("state", STATES), ("label", (*SLIDE_CLASSES, ""))):
         _check(row[column], allowed, f"{where}: {column}")
     predictions = (
-        {policy: _prediction(row, prefix, where) for policy, prefix in PREFIXES.items()}
-        if row["state"] == "ok"
-        else {}
+        {policy: _prediction(row, prefix, where) for policy, prefix in PREFIXES.items()} if row["state"] == "ok" else {}
     )
     return SlideResult(row["slide"], row["patient"], row["split"], row["label"], row["state"], predictions)
 

@@ -63,9 +63,7 @@ class Predictor:
     weights : model file; with the configuration and the slides it names the folder of finished batches.
     """
 
-    def __init__(
-        self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path
-    ) -> None:
+    def __init__(self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path) -> None:
         seeded(config.train.seed)
         self.config = config
         self.agent = load_agent(weights)
@@ -118,9 +116,7 @@ class Predictor:
         batch = make_batch(overviews, grid_shape(overviews), self.config.tissue.cell_share)
         rng = np.random.default_rng([self.config.train.seed, 2, first])
         choosers: dict[str, Chooser] = {"learned": greedy, "random": uniform(rng)}
-        rollouts = {
-            name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES
-        }
+        rollouts = {name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES}
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
         for error in errors.values():
             log.error("%s", error)
@@ -128,9 +124,7 @@ class Predictor:
         with atomic(path) as partial, h5py.File(partial, "w") as file:
             file.create_group("failed").attrs.update({e.slide: e.reason for e in errors.values()})
             for name, rollout in rollouts.items():
-                _write_rollout(
-                    file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned"
-                )
+                _write_rollout(file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned")
 
 
 def _write_rollout(
@@ -178,9 +172,7 @@ def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
     whole[len(whole) - len(values) :] = values[:]
 
 
-def run(
-    config: Config, samples: Sequence[Sample], overviews: Path, weights: Path, out: Path, *, fold: str
-) -> None:
+def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Path, out: Path, *, fold: str) -> None:
     """Predict `samples` with one model.
 
     Writes `out` (HDF5): attributes format, version, fold, scales_mpp (S,), glimpse_px, n_glimpses, classes,

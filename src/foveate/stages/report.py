@@ -87,9 +87,7 @@ def run(
     log.info("%s: %d patients, %.1f MB", out, len(patients), out.stat().st_size / 1e6)
 
 
-def _patient(
-    row: PatientRow, members: Sequence[SlideRow], view: Callable[[SlideRow], SlideView]
-) -> PatientView:
+def _patient(row: PatientRow, members: Sequence[SlideRow], view: Callable[[SlideRow], SlideView]) -> PatientView:
     return PatientView(row, tuple(members), lambda: map(view, members))
 
 
@@ -97,9 +95,7 @@ def _failure(row: SlideRow, statuses: Path) -> Failure:
     return Failure(row.slide, row.patient, *failure(row, read_status(statuses, row.slide)))
 
 
-def _training_patients(
-    by_patient: Mapping[str, Sequence[SlideRow]], shown: Sequence[PatientRow]
-) -> list[str]:
+def _training_patients(by_patient: Mapping[str, Sequence[SlideRow]], shown: Sequence[PatientRow]) -> list[str]:
     names = {patient.patient for patient in shown}
     return sorted(
         patient

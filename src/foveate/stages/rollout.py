@@ -98,9 +98,7 @@ class Roller:
         self._sensor = sensor
         self._first, self._fixation = FirstLook(agent), Fixation(agent)
 
-    def run(
-        self, batch: Batch, steps: int, choose: Chooser, jitter: np.random.Generator | None = None
-    ) -> Rollout:
+    def run(self, batch: Batch, steps: int, choose: Chooser, jitter: np.random.Generator | None = None) -> Rollout:
         """Make `steps` fixations on every slide of the batch.
 
         jitter: where given, each glimpse lies anywhere in its cell, not in its middle.
@@ -131,10 +129,9 @@ class Roller:
             memory |= self._fixation.predict_on_batch(memory)
             allowed = memory["allowed"]
             probability = np.exp(np.take_along_axis(log_p, cell[:, None].astype(np.int64), 1)[:, 0])
-            made.append(
-                (location.astype(np.float32), where, cell, probability, memory.pop("logits"), seen.pixels)
-            )
-        return Rollout(*(np.stack(column, 1) for column in zip(*made, strict=True)), errors=errors)
+            made.append((location.astype(np.float32), where, cell, probability, memory.pop("logits"), seen.pixels))
+        location_um, where_t, cells, probabilities, logits, pixels = (np.stack(c, 1) for c in zip(*made, strict=True))
+        return Rollout(location_um, where_t, cells, probabilities, logits, pixels, errors)
 
 
 def _middle_um(overview: StoredOverview) -> NDArray[np.float64]:

@@ -48,9 +48,7 @@ def run(
 def summarise(rows: Sequence[dict[str, str]], statuses: Path) -> str:
     """How many slides ended how, and each failed one with its reason and a way out."""
     states = [row["state"] for row in rows]
-    counts = ", ".join(
-        f"{states.count(s)} {s}" for s in ("ok", "unused", "excluded", "failed") if s in states
-    )
+    counts = ", ".join(f"{states.count(s)} {s}" for s in ("ok", "unused", "excluded", "failed") if s in states)
     lines = [f"{len(rows)} slides: {counts}"]
     for row in rows:
         if row["state"] == "failed":
@@ -78,13 +76,9 @@ def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
         fold = str(file.attrs["fold"])
         for policy in POLICIES:
             group = file[policy]
-            for slide, probabilities in zip(
-                group["slide"].asstr()[:], group["probabilities"][:], strict=True
-            ):
+            for slide, probabilities in zip(group["slide"].asstr()[:], group["probabilities"][:], strict=True):
                 prefix = PREFIX[policy]
-                values = {
-                    f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)
-                }
+                values = {f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)}
                 values[f"{prefix}prediction"] = SLIDE_CLASSES[int(probabilities.argmax())]
                 rows[slide] |= {**values, "fold": fold, "state": "ok", "reason": ""}
 
@@ -101,7 +95,5 @@ def verdict(table: Path, summary: Path) -> str:
     with table.open(encoding="utf-8", newline="") as file:
         failed = [row["slide"] for row in csv.DictReader(file, delimiter="\t") if row["state"] == "failed"]
     if failed:
-        raise FoveateError(
-            f"{text}Everything else was finished, and is in {table.parent.parent}/report/index.html."
-        )
+        raise FoveateError(f"{text}Everything else was finished, and is in {table.parent.parent}/report/index.html.")
     return text

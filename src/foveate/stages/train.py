@@ -48,9 +48,7 @@ class Training:
 class Trainer:
     """Trains the agent of one fold; every epoch ends in a checkpoint and starts from its own random stream."""
 
-    def __init__(
-        self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path
-    ) -> None:
+    def __init__(self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
         self.config, self.out = config, out
         rows = {s.slide: s for s in samples}
         self.train, self.val = (
@@ -109,9 +107,7 @@ class Trainer:
         write_history(self.state.history, self.out / "history.csv")
         log_scalars(row, self.out / "tensorboard")
         shown = {k: f"{v:.3g}" for k, v in row.items() if isinstance(v, float)}
-        log.info(
-            "%s epoch %s: %s", row["phase"], row["epoch"], " ".join(f"{k}={v}" for k, v in shown.items())
-        )
+        log.info("%s epoch %s: %s", row["phase"], row["epoch"], " ".join(f"{k}={v}" for k, v in shown.items()))
 
     # -- the glimpse network on annotated places
 
@@ -181,9 +177,7 @@ class Trainer:
         )
         learner = Learner(agent, weights)
         steps = -(-len(self.train) // settings.batch)
-        rate = keras.optimizers.schedules.CosineDecay(
-            settings.learning_rate, settings.epochs * steps, alpha=0.05
-        )
+        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
         learner.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
         learner.optimizer.build(learner.trainable_variables)
         if found and found["phase"] == "attend":
