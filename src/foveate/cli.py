@@ -36,8 +36,14 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config", nargs="+", type=Path, default=[Path("config/config.yaml")], metavar="FILE",
-                        help="configuration; later files go over earlier ones (default: config/config.yaml)")  # fmt: skip
+    common.add_argument(
+        "--config",
+        nargs="+",
+        type=Path,
+        default=[Path("config/config.yaml")],
+        metavar="FILE",
+        help="configuration; later files go over earlier ones (default: config/config.yaml)",
+    )
     common.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     quiet = argparse.ArgumentParser(add_help=False)
     quiet.add_argument("--quiet", action="store_true", help="only warnings and errors")

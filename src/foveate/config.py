@@ -103,7 +103,7 @@ def read_config(*paths: str | Path) -> Config:
             value = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise FoveateError(f"{path}: cannot be read: {error.strerror}") from error
-        except yaml.YAMLError as error:
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise FoveateError(f"{path}: is not YAML: {error}") from error
         if not isinstance(value, dict):
             raise FoveateError(f"{path}: expected keys and values, got {type(value).__name__}")
@@ -121,7 +121,11 @@ def parse_config(values: Mapping[str, Any], origin: str) -> Config:
     """
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     validator = jsonschema_rs.Draft202012Validator(schema)
-    faults = sorted(f"{origin}: {text}" for e in validator.iter_errors(dict(values)) for text in _faults(e, schema))
+    try:
+        errors = list(validator.iter_errors(dict(values)))
+    except ValueError as error:  # YAML knows dates, and keys that are numbers; the schema's language does not
+        raise SheetError([f"{origin}: only numbers, text and lists can be values, and text keys: {error}"]) from error
+    faults = sorted(f"{origin}: {text}" for e in errors for text in _faults(e, schema))
     if faults:
         raise SheetError(faults)
     config = _build(Config, values)
@@ -180,8 +184,8 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
         value = values[name]
         if dataclasses.is_dataclass(hint):
             made[name] = _build(hint, value)
-        elif hint is float:
-            made[name] = float(value)
+        elif hint in (int, float):  # the schema lets 3.0 pass for a whole number, and 3 for any number
+            made[name] = hint(value)
         elif isinstance(value, list):
             made[name] = tuple(map(float, value))
         else:

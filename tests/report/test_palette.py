@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from foveate.report import palette
@@ -24,4 +26,4 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("colours", [palette.CLASS_COLOURS, palette.CLASS_COLOURS_DARK, palette.STAGE_COLOURS])
 def test_severity_is_told_by_lightness_alone(colours):
     values = [luminance(colour) for colour in list(colours.values())[1:]]
-    assert all(darker < lighter - 15 for lighter, darker in zip(values[:-1], values[1:], strict=True))
+    assert all(darker < lighter - 15 for lighter, darker in itertools.pairwise(values))

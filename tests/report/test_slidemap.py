@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from foveate.report.palette import tumor_colour
-from foveate.report.slidemap import LABEL_RISE, arrows, contour_path, ranges, scale_bar, slide_map, stops
+from foveate.report.slidemap import LABEL_RISE, arrows, contour_path, lesion_path, ranges, scale_bar, slide_map, stops
 from foveate.report.sources import Fixations
 from foveate.slides.geometry import Geometry
 from foveate.slides.overview_file import Lesions, StoredOverview
@@ -16,11 +16,18 @@ def make_overview(shape=(100, 200), origin_um=(0.0, 0.0), lesions=None) -> Store
     tissue = np.zeros(shape, bool)
     tissue[20:80, 20:180] = True
     return StoredOverview(
-        slide="a", path=Path("a.tif"), geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
-        mpp=16.0, origin_um=origin_um, background_rgb=(240, 240, 240), cell_um=128.0,
-        thumbnail=np.full((*shape, 3), 240, np.uint8), tissue=tissue, cell_tissue=np.ones((1, 1), np.float32),
+        slide="a",
+        path=Path("a.tif"),
+        geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
+        mpp=16.0,
+        origin_um=origin_um,
+        background_rgb=(240, 240, 240),
+        cell_um=128.0,
+        thumbnail=np.full((*shape, 3), 240, np.uint8),
+        tissue=tissue,
+        cell_tissue=np.ones((1, 1), np.float32),
         lesions=lesions,
-    )  # fmt: skip
+    )
 
 
 def make_fixations(um) -> Fixations:
@@ -76,13 +83,21 @@ def test_a_contour_surrounds_its_pixels():
     assert numbers.max(axis=0).tolist() == [60.0, 20.0]
 
 
-def test_specks_are_left_out_unless_there_is_nothing_else():
+def test_specks_of_tissue_are_left_out():
     mask = np.zeros((40, 40), bool)
     mask[30, 30] = True
-    assert contour_path(mask, (1.0, 1.0)).count("M") == 1
     mask[5:20, 5:20] = True
     assert contour_path(mask, (1.0, 1.0)).count("M") == 1
     assert contour_path(np.zeros((4, 4), bool), (1.0, 1.0)) == ""
+
+
+def test_a_tiny_lesion_gets_a_circle_around_it():
+    mask = np.zeros((60, 60), bool)
+    mask[30, 40] = True
+    mask[2:22, 2:22] = True
+    outline, circle = lesion_path(mask, (1.0, 1.0)).split("Z")[:2]
+    assert "a" not in outline
+    assert circle == "M30.5 30.5a10.0 10.0 0 1 0 20.0 0a10.0 10.0 0 1 0 -20.0 0"
 
 
 def test_fixations_near_each_other_share_a_label_above_them():

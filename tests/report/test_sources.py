@@ -1,9 +1,12 @@
+import h5py
+import numpy as np
 import pytest
 
 from foveate.errors import FoveateError
 from foveate.report.sources import (
     PATIENT_COLUMNS,
     SLIDE_COLUMNS,
+    Model,
     Predictions,
     read_history,
     read_json,
@@ -87,9 +90,39 @@ def test_a_slide_without_status_file_has_an_empty_status(tmp_path):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     (tmp_path / "0.h5").write_text("not HDF5", encoding="utf-8")
-    with pytest.raises(FoveateError, match="broken.json: cannot be read as JSON"):
+    with pytest.raises(FoveateError, match=r"broken\.json: cannot be read as JSON"):
         read_json(tmp_path / "broken.json")
-    with pytest.raises(FoveateError, match="0.h5: cannot be read"):
+    with pytest.raises(FoveateError, match=r"0\.h5: cannot be read"):
         Predictions([tmp_path / "0.h5"])
-    with pytest.raises(FoveateError, match="absent.tsv: cannot be read as a table"):
+    with pytest.raises(FoveateError, match=r"absent\.tsv: cannot be read as a table"):
         read_slides(tmp_path / "absent.tsv")
+
+
+def test_a_prediction_file_without_slides(tmp_path):
+    with h5py.File(tmp_path / "0.h5", "w") as file:
+        file.attrs.update(fold="0", weights_sha256="ab", scales_mpp=(1.0, 4.0), glimpse_px=8, n_glimpses=3)
+        file.create_group("learned")
+    predictions = Predictions([tmp_path / "0.h5"])
+    assert predictions.models == [Model("0", "ab", (1.0, 4.0), 8, 3)]
+    assert predictions.of("a", "0") is None
+
+
+def test_the_model_of_the_slides_fold_is_chosen(tmp_path):
+    for fold, value in (("0", 0.25), ("1", 0.5)):
+        with h5py.File(tmp_path / f"{fold}.h5", "w") as file:
+            file.attrs.update(fold=fold, weights_sha256="ab", scales_mpp=(1.0,), glimpse_px=2, n_glimpses=1)
+            group = file.create_group("learned")
+            group["slide"] = ["b", "a"]
+            for name, shape in (
+                ("running", (4,)),
+                ("location_um", (2,)),
+                ("location_l0", (2,)),
+                ("glimpses", (1, 2, 2, 3)),
+            ):
+                group[name] = np.full((2, 1, *shape), value)
+            group["policy_probability"] = np.full((2, 1), value)
+    predictions = Predictions([tmp_path / "0.h5", tmp_path / "1.h5"])
+    for fold, value in (("0", 0.25), ("1", 0.5), ("", 0.25)):
+        found = predictions.of("a", fold)
+        assert found is not None
+        assert found.policy_probability.tolist() == [value]

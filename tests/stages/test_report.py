@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, zoom
 
+from foveate.errors import FoveateError
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages import patients as patients_stage
 from foveate.stages import report
@@ -226,3 +229,138 @@ def _write_history(path, rng):
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     return make_results(tmp_path / "results")
+
+
+class Outline(HTMLParser):
+    """Open and close tags of a page, every address in it, and its headings."""
+
+    VOID = ("meta", "link", "img", "input", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[tuple[str, str]] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        self.addresses += [
+            (tag, value) for name, value in attrs if name in ("src", "href", "srcset", "action") and value
+        ]
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(results):
+    page = results.report()
+    outline = Outline(page)
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+    for tag, address in outline.addresses:
+        assert address.startswith(("data:", "#")), (tag, address)
+        assert not address.startswith("#") or address[1:] in outline.ids
+    assert not re.search(r"url\(|@import|https?://", page)
+    images = [attributes for tag, attributes in outline.tags if tag == "img"]
+    assert len(images) == 2 * 6
+    assert all(image["alt"] and image["loading"] == "lazy" for image in images)
+
+
+def test_every_slide_shows_what_was_seen_and_concluded(results):
+    page = results.report()
+    for row in results.rows[:6]:
+        card = page.split(f'<article class="slide" id="slide-{row["slide"]}"')[1].split("</article>")[0]
+        assert card.count('<span style="background: #') == 5  # the heads of the contact sheet
+        assert "the 5 places looked at" in card
+        assert f"<b>{row['label']}</b>" in card
+        assert f"<b>{row['prediction']}</b>" in card
+        assert card.count('<polyline class="line"') == 4
+        assert card.count('<tr><th scope="row">') == 5
+        assert ('class="lesion"' in card) == (row["label"] != "negative")
+
+
+def test_learned_stands_beside_random_and_training_beside_both(results):
+    page = results.report(title="Cohort A")
+    metrics = json.loads((results.folder / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert "<h1>Cohort A</h1>" in page
+    assert "Not for clinical use" in page
+    for policy in ("learned", "random"):
+        assert f"<b>{metrics[policy]['slide_accuracy']['value']:.2f}</b>" in page
+    assert "Fold 0 <span" in page
+    assert "<figcaption>Glimpses per second</figcaption>" in page
+    assert "1 patient was used for training" in page
+    assert "patient_900" in page
+
+
+def test_names_and_reasons_are_escaped(results):
+    attack = "<script>alert('x')</script>"
+    results.change("patient_000_node_1", "failed", attack)
+    page = results.report(title=attack)
+    assert attack not in page
+    assert page.count("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;") >= 4
+    assert [tag for tag, _ in Outline(page).tags].count("script") == 1
+
+
+def test_a_failed_slide_is_named_with_its_remedy_and_its_patient_is_incomplete(results):
+    name = "patient_001_node_2"
+    (results.folder / "overview" / f"{name}.h5").unlink()
+    with h5py.File(results.folder / "overview" / f"{name}.h5", "w") as file:
+        file.attrs.update(format="foveate.overview", version=1, slide=name, path="", state="failed", reason="r")
+    changes = {"state": "failed", "reason": "has no mpp", "remedy": "set the mpp column", "mpp": None}
+    _write_status(results.folder / "status" / f"{name}.json", name, (60, 90), **changes)
+    results.change(name, "failed", "no overview")
+    page = results.report()
+    box = page.split('<div class="alert" role="note"')[1].split("</div>")[0]
+    assert "1 slide failed" in box
+    assert name in box
+    assert "has no mpp" in box
+    assert "set the mpp column" in box
+    assert f"missing: {name}" in page
+    assert '<span class="chip incomplete">incomplete</span>' in page
+    card = page.split(f'<article class="slide" id="slide-{name}"')[1].split("</article>")[0]
+    assert "set the mpp column" in card
+    assert "<img" not in card
+
+
+def test_excluded_slides_are_listed_with_the_reason(results):
+    results.change("patient_000_node_0", "excluded", "pen marks")
+    (results.folder / "overview" / "patient_000_node_0.h5").unlink()
+    (results.folder / "status" / "patient_000_node_0.json").unlink()
+    page = results.report()
+    assert "1 slide was excluded" in page
+    assert "pen marks" in page.split('id="metrics"')[0]
+
+
+def test_without_ground_truth_it_says_so(results):
+    for row in results.rows:
+        row.update(label="", split="" if row["state"] == "ok" else "train")
+    results.write_tables()
+    page = results.report(histories={})
+    assert "No ground truth" in page
+    assert '<table class="confusion">' not in page
+    assert "No training history" in page
+    assert "no truth" in page
+
+
+def test_a_missing_table_is_an_error_and_leaves_no_page(results):
+    (results.folder / "patients.tsv").unlink()
+    with pytest.raises(FoveateError, match=r"patients\.tsv: cannot be read"):
+        results.report()
+    assert not (results.folder / "report" / "index.html").exists()
+
+
+def test_a_fault_half_way_keeps_the_old_page(results):
+    old = results.report()
+    (results.folder / "overview" / "patient_001_node_2.h5").write_text("not HDF5", encoding="utf-8")
+    with pytest.raises(FoveateError, match=r"patient_001_node_2\.h5"):
+        results.report()
+    assert (results.folder / "report" / "index.html").read_text(encoding="utf-8") == old
+    assert [path.name for path in (results.folder / "report").iterdir()] == ["index.html"]

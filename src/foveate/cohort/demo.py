@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from foveate.cohort import demo_anatomy, demo_texture
+from foveate.cohort import demo_anatomy, demo_tissue
 from foveate.cohort.demo_pyramid import Painter, write
 from foveate.cohort.demo_shapes import Outline
 from foveate.errors import FoveateError
@@ -19,7 +19,6 @@ from foveate.files import atomic, write_text
 from foveate.patients.stages import PN_STAGES
 
 NODES = 5
-MPP = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,12 @@ def plan(patients: int = 36, seed: int = 1) -> list[DemoSlide]:
 
 
 def annotation(lesions: Iterable[Outline]) -> str:
-    """The lesions as the XML of ASAP, group "metastases", coordinates in level-0 px."""
+    """The lesions as the XML of ASAP, group "metastases", coordinates in level-0 px, which are um."""
     rows = []
     for k, lesion in enumerate(lesions):
         rows.append(f'  <Annotation Name="Annotation {k}" Type="Polygon" PartOfGroup="metastases" Color="#F4FA58">')
         rows.append("   <Coordinates>")
-        for order, (x, y) in enumerate(lesion.vertices / MPP):
+        for order, (x, y) in enumerate(lesion.vertices):
             rows.append(f'    <Coordinate Order="{order}" X="{x:.2f}" Y="{y:.2f}" />')
         rows += ["   </Coordinates>", "  </Annotation>"]
     group = [
@@ -113,8 +112,8 @@ def make_slide(name: str, folder: Path, *, patients: int, seed: int) -> None:
     slide = slides[index]
     rng = np.random.default_rng([seed, patients, index])
     anatomy = demo_anatomy.draw(rng, slide.label)
-    stain = demo_texture.stain(rng, slide.center)
-    textures, edge = demo_texture.tissues(rng, stain)
+    stain = demo_tissue.stain(rng, slide.center)
+    textures, edge = demo_tissue.tissues(rng, stain)
     with atomic(folder / "images" / f"{name}.tif") as partial:
         write(partial, Painter(anatomy, textures, stain, edge), rng)
     write_text(folder / "annotations" / f"{name}.xml", annotation(anatomy.lesions))

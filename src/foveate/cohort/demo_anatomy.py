@@ -1,6 +1,6 @@
 """What lies where on a demo slide: nodes with capsule and sinuses, fat, germinal centres, lesions."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +25,7 @@ MERGED = (2000.0, 3800.0)
 RIM = 35.0  # um of plain lymphoid tissue left between a region and the capsule
 
 
-@dataclass
+@dataclass(frozen=True)
 class Anatomy:
     """size: (width, height) of the slide, um. layers: depth inside each tissue, um, on the grid of demo_shapes.
 
@@ -36,8 +36,8 @@ class Anatomy:
     layers: dict[str, Field]
     h_gain: Field
     e_gain: Field
-    lesions: list[Outline] = field(default_factory=list)
-    centres: list[Outline] = field(default_factory=list)
+    lesions: list[Outline]
+    centres: list[Outline]
 
 
 def sections(rng: np.random.Generator) -> tuple[tuple[int, int], list[Outline]]:
@@ -171,12 +171,12 @@ def node_layers(rng: np.random.Generator, anatomy: Anatomy, nodes: list[Outline]
     gate = noise(rng, shape, 420)  # breaks the lines where the other noises pass zero, which would be closed loops
     capsule = 32 + 16 * broad.clip(-1.2, 2)
     bands = np.clip(1.4 - depth / 1100, 0, 1) * np.clip(gate + 0.2, 0, 1)
-    trabecula = np.abs(noise(rng, shape, 700)) * 110 - 17 * bands + 4
+    trabecula = np.abs(noise(rng, shape, 700)) * 110 - 40 * bands + 25
     layers["lymph"][:] = np.minimum(depth - capsule, trabecula)
-    under = 13 + 9 * narrow - np.abs(depth - capsule - 18)
+    under = 13 + 9 * narrow - np.abs(depth - capsule - 18)  # the subcapsular sinus
     medulla = np.clip((depth - 250) / 600, 0, 1) * np.clip(wide * 0.9 + 0.25, 0, 1.3)
     paths = np.minimum(np.abs(narrow), np.abs(noise(rng, shape, 200)) + 0.1)
-    cords = 30 * medulla * np.clip(0.75 + 0.5 * gate, 0.1, 1.3) - paths * 42 - 5
+    cords = 50 * medulla * np.clip(0.75 + 0.5 * gate, 0.1, 1.3) - paths * 42 - 25
     layers["sinus"][:] = np.minimum(np.maximum(under, cords), layers["lymph"] + 4)
     reach = 120 + 330 * np.clip(wide + 0.2 * narrow + 0.3, 0, 1.6)
     layers["fat"][:] = np.where(depth > -900, depth + reach + 25 * noise(rng, shape, 160), NOWHERE)
@@ -186,20 +186,32 @@ def node_layers(rng: np.random.Generator, anatomy: Anatomy, nodes: list[Outline]
     layers["upright"][:] = np.minimum(layers["stroma"], (np.abs(right) - np.abs(down)) * 6)
 
 
+def plan_regions(
+    rng: np.random.Generator, label: str
+) -> tuple[tuple[int, int], list[Outline], list[Outline], list[Outline]]:
+    """The slide's size and the outlines of its nodes, lesions and germinal centres.
+
+    Nodes in which the lesions find no room, which is rare, are drawn anew.
+    """
+    while True:
+        size, nodes = sections(rng)
+        tumors = lesions(rng, label, nodes)
+        if tumors or label == "negative":
+            return size, nodes, tumors, centres(rng, nodes, tumors)
+
+
 def draw(rng: np.random.Generator, label: str) -> Anatomy:
     """A slide of the given class."""
-    size, nodes = sections(rng)
+    size, nodes, tumors, germinal = plan_regions(rng, label)
     shape = (size[1] // CELL, size[0] // CELL)
     layers = {name: np.full(shape, NOWHERE) for name in LAYERS}
     fine = noise(rng, shape, 20) * 0.05 + noise(rng, shape, 70) * 0.04 + noise(rng, shape, 450) * 0.06
     pink = noise(rng, shape, 40) * 0.05 + noise(rng, shape, 600) * 0.07
-    anatomy = Anatomy(size, layers, 1 + fine, 1 + pink)
+    anatomy = Anatomy(size, layers, 1 + fine, 1 + pink, tumors, germinal)
     node_layers(rng, anatomy, nodes)
-    anatomy.lesions = lesions(rng, label, nodes)
-    anatomy.centres = centres(rng, nodes, anatomy.lesions)
     patchy, ragged = noise(rng, shape, 240), noise(rng, shape, 60)
-    for outline in anatomy.centres:
+    for outline in germinal:
         shade(rng, anatomy, "centre", outline, patchy, ragged)
-    for outline in anatomy.lesions:
+    for outline in tumors:
         shade(rng, anatomy, "tumor", outline, patchy, ragged)
     return anatomy

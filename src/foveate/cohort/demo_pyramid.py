@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from foveate.cohort.demo_anatomy import LAYERS, TILE, Anatomy
 from foveate.cohort.demo_shapes import CELL, Field
-from foveate.cohort.demo_texture import FRAY, SIDE, Plane, Stain, Texture
+from foveate.cohort.demo_texture import SIDE, Plane, Stain, Texture
+from foveate.cohort.demo_tissue import FRAY
 
 Pixels = NDArray[np.uint8]
 QUALITY = 80
+PER_CM = 10_000.0  # level-0 pixels per centimetre: 1 um/px
 SMALLEST = 512  # px: the last level is no wider or taller
 SOFT = 7.0  # um over which one tissue passes into the next
 GLASS = 8  # different empty tiles, so that the glass does not look stamped
@@ -22,12 +24,14 @@ GLASS = 8  # different empty tiles, so that the glass does not look stamped
 
 def encode(tile: Pixels) -> bytes:
     """A (256, 256, 3) tile as JPEG, YCbCr 4:2:0."""
-    return imagecodecs.jpeg8_encode(tile, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420")
+    return bytes(
+        imagecodecs.jpeg8_encode(tile, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420")
+    )
 
 
 def enlarge(nodes: Field) -> Plane:
     """(n + 2, n + 2) values at cell centres, one cell of margin included, to (n * CELL, n * CELL) pixels."""
-    part = (np.arange(CELL, dtype=np.float32) + np.float32(0.5)) / CELL
+    part = (np.arange(CELL, dtype=np.float32) + np.float32(0.5)) / np.float32(CELL)
     wide = nodes[:, :-1, None] + (nodes[:, 1:] - nodes[:, :-1])[:, :, None] * part
     wide = np.ascontiguousarray(wide.reshape(len(nodes), -1)[:, CELL // 2 : -CELL // 2])
     full = (wide[1:] - wide[:-1])[:, None, :] * part[None, :, None]
@@ -37,8 +41,7 @@ def enlarge(nodes: Field) -> Plane:
 
 def halve(pixels: Pixels) -> Pixels:
     """Means of squares of 2 x 2 pixels, rounded."""
-    rows = pixels[0::2].astype(np.uint16)
-    rows += pixels[1::2]
+    rows = np.add(pixels[0::2], pixels[1::2], dtype=np.uint16)
     rows += 1
     out = np.empty((rows.shape[0], rows.shape[1] // 2, 3), np.uint8)
     for channel in range(3):  # numpy is slow on a last axis of three
@@ -125,13 +128,11 @@ def _first(painter: Painter, rng: np.random.Generator, below: Pixels) -> Iterato
 
 def _rest(pixels: Pixels) -> Iterator[bytes]:
     """The tiles of one further level, encoded; those at the right and lower edge are padded."""
-    for top in range(0, pixels.shape[0], TILE):
-        for left in range(0, pixels.shape[1], TILE):
-            tile = pixels[top : top + TILE, left : left + TILE]
-            wanted = [(0, TILE - tile.shape[0]), (0, TILE - tile.shape[1]), (0, 0)]
-            yield encode(
-                np.ascontiguousarray(np.pad(tile, wanted, mode="edge") if wanted[0][1] or wanted[1][1] else tile)
-            )
+    height, width = pixels.shape[:2]
+    whole = np.pad(pixels, [(0, -height % TILE), (0, -width % TILE), (0, 0)], mode="edge")
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            yield encode(np.ascontiguousarray(whole[top : top + TILE, left : left + TILE]))
 
 
 def write(path: Path, painter: Painter, rng: np.random.Generator) -> None:
@@ -142,7 +143,7 @@ def write(path: Path, painter: Painter, rng: np.random.Generator) -> None:
         for k, (width, height) in enumerate(levels):
             if k > 1:
                 pixels = halve(pixels[: height * 2, : width * 2])
-            per_cm = 10_000.0 / 2**k
+            per_cm = PER_CM / 2**k
             file.write(
                 _first(painter, rng, pixels) if k == 0 else _rest(pixels),
                 shape=(height, width, 3),

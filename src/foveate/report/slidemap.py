@@ -19,7 +19,8 @@ from foveate.slides.overview_file import StoredOverview
 STOP_RADIUS = 8.5
 LABEL_RISE = 17.0
 RING = 5.0  # room for the ring of the first and the last
-SMALLEST_CONTOUR_PX = 12
+SPECK_PX = 4.0
+CIRCLE_RADIUS = 10.0
 BAR_LENGTHS_UM = tuple(m * 10.0**k for k in range(6) for m in (1, 2, 5))
 
 
@@ -90,7 +91,7 @@ def slide_map(overview: StoredOverview, fixations: Fixations | None) -> SlideMap
         height=height,
         thumbnail=jpeg_uri(small),
         tissue=contour_path(overview.tissue, scale),
-        lesions="" if overview.lesions is None else contour_path(overview.lesions.index > 0, scale),
+        lesions="" if overview.lesions is None else lesion_path(overview.lesions.index > 0, scale),
         track=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         arrows=arrows(points),
         stops=() if fixations is None else stops(points, 1.0 - fixations.running[:, 0]),
@@ -100,20 +101,32 @@ def slide_map(overview: StoredOverview, fixations: Fixations | None) -> SlideMap
 
 
 def contour_path(mask: NDArray[np.bool_], scale: tuple[float, float]) -> str:
-    """SVG path data of the outlines of `mask`, (H, W), its (x, y) multiplied by `scale`.
+    """SVG path data of the outlines of `mask`, (H, W), its (x, y) multiplied by `scale`, without specks."""
+    return "".join(_path(c) for c in _contours(mask, scale) if np.ptp(c, axis=0).max() >= SPECK_PX)
 
-    Outlines shorter than `SMALLEST_CONTOUR_PX` are left out unless nothing else would be left: a lesion
-    of isolated tumor cells is a few pixels and still has to show.
-    """
-    paths: list[str] = []
-    specks: list[str] = []
-    for contour in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5):
-        points = (contour[:, ::-1] - 1 + 0.5) * scale
-        length = float(np.hypot(*np.diff(points, axis=0).T).sum())
-        points = approximate_polygon(points, 0.6)
-        text = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[:-1]) + "Z"
-        (paths if length >= SMALLEST_CONTOUR_PX else specks).append(text)
-    return "".join(paths or specks)
+
+def lesion_path(mask: NDArray[np.bool_], scale: tuple[float, float]) -> str:
+    """As `contour_path`, with a circle around each lesion that is too small to be seen as an outline."""
+    parts = []
+    for contour in _contours(mask, scale):
+        low, high = contour.min(axis=0), contour.max(axis=0)
+        if (high - low).max() < 1.5 * CIRCLE_RADIUS:
+            (x, y), r = (low + high) / 2, CIRCLE_RADIUS
+            parts.append(f"M{x - r:.1f} {y:.1f}a{r} {r} 0 1 0 {2 * r} 0a{r} {r} 0 1 0 {-2 * r} 0Z")
+        else:
+            parts.append(_path(contour))
+    return "".join(parts)
+
+
+def _contours(mask: NDArray[np.bool_], scale: tuple[float, float]) -> list[NDArray[np.float64]]:
+    """Closed outlines, (N, 2) x, y each; a pixel reaches from its index to the next."""
+    found = find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)
+    return [(contour[:, ::-1] - 0.5) * scale for contour in found]
+
+
+def _path(contour: NDArray[np.float64]) -> str:
+    points = approximate_polygon(contour, 0.6)
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[:-1]) + "Z"
 
 
 def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Stop, ...]:

@@ -11,6 +11,8 @@ from foveate.report.slidemap import SlideMap, slide_map
 from foveate.report.sources import Fixations, SlideRow
 from foveate.slides.overview_file import StoredOverview
 
+LEAVE_OUT = "set the exclude column to leave it out"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -62,7 +64,7 @@ def slide_view(
     row: SlideRow, status: Mapping[str, Any], overview: StoredOverview | None, fixations: Fixations | None
 ) -> SlideView:
     """Put together what is known of a slide; parts that do not exist are None or empty."""
-    reason, remedy = failure(row, status)
+    reason, remedy = failure(row, status) if row.state == "failed" else ("", "")
     return SlideView(
         row=row,
         reason=reason,
@@ -77,10 +79,13 @@ def slide_view(
 
 
 def failure(row: SlideRow, status: Mapping[str, Any]) -> tuple[str, str]:
-    """The reason and the remedy of a slide that failed: its status file's, else the table's reason."""
-    if status.get("state") == "failed":
-        return status.get("reason") or row.reason, status.get("remedy") or ""
-    return row.reason or "no reason was recorded", ""
+    """The reason and the remedy of a slide that failed.
+
+    They are those of the overview stage where it failed there; a later failure stands in the slide table.
+    """
+    failed_early = status.get("state") == "failed"
+    reason = status["reason"] if failed_early else row.reason
+    return reason or "no reason was recorded", (failed_early and status.get("remedy")) or LEAVE_OUT
 
 
 def _facts(

@@ -112,7 +112,9 @@ class Predictions:
                     n_glimpses=int(file.attrs["n_glimpses"]),
                 )
                 self.models.append(model)
-                for row, slide in enumerate(file["learned/slide"].asstr()[:]):
+                group = file["learned"]
+                names = group["slide"].asstr()[:] if "slide" in group else []  # none when all slides failed
+                for row, slide in enumerate(names):
                     self._places.setdefault(slide, {})[model.fold] = (path, row)
 
     def of(self, slide: str, fold: str) -> Fixations | None:

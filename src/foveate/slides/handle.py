@@ -1,6 +1,5 @@
 """Opening a slide: what it is, how large its pixels are, and regions without holes."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +60,10 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
         If the file is absent, no slide, cut short, or its resolution is unknown.
     """
     path = Path(path)
-    if not path.exists():
-        raise SlideError(name, f"{path} does not exist", "correct the path column")
+    try:
+        path.stat()
+    except OSError as error:
+        raise SlideError(name, f"{path} cannot be read: {error.strerror}", "correct the path column") from error
     try:
         handle = openslide.OpenSlide(path)
     except READ_ERRORS as error:
@@ -70,7 +71,7 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
         raise SlideError(
             name,
             f"OpenSlide cannot open {path}: {error}",
-            "correct the path column, or set the exclude column",
+            "correct the path column, copy the file again, or set the exclude column",
         ) from error
     try:
         _check_length(name, path)
@@ -119,22 +120,22 @@ def _resolution(name: str, handle: openslide.OpenSlide, mpp: float | None) -> tu
 
 
 def _check_length(name: str, path: Path) -> None:
-    """A TIFF whose tiles lie beyond the end of the file was cut. OpenSlide would only notice at the hole."""
+    """A TIFF whose tiles or directory lie beyond its end was cut. OpenSlide would only notice at the hole."""
     size = path.stat().st_size
     try:
-        with warnings.catch_warnings(), tifffile.TiffFile(path) as tiff:
-            warnings.simplefilter("ignore")
+        with tifffile.TiffFile(path) as tiff:
+            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
             ends = [
                 offset + count
-                for page in tiff.pages
-                if isinstance(page, tifffile.TiffPage)
+                for page in pages
                 for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
             ]
     except (tifffile.TiffFileError, ValueError, IndexError, OSError):
         return  # no TIFF; OpenSlide opened it and knows better
-    if ends and max(ends) > size:
+    needs = f"its tiles need {max(ends):,}" if ends else "its directory lies behind them"
+    if not pages or max(ends, default=0) > size:
         raise SlideError(
             name,
-            f"{path} is cut short: it has {size:,} bytes, its tiles need {max(ends):,}",
+            f"{path} is cut short: it has {size:,} bytes, {needs}",
             "copy the file again, or set the exclude column",
         )

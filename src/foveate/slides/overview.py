@@ -58,11 +58,10 @@ def read_thumbnail(slide: Slide, mpp: float) -> Thumbnail:
     band = max(1, int(BAND_PX / (width * step_y)))
     for first in range(0, rows, band):
         count = min(band, rows - first)
-        tall, wide = count * step_y, columns * step_x
-        region = slide.read(round(x), round(y + first * step_y), level, int(np.ceil(wide)), int(np.ceil(tall)))
-        rgba[first : first + count] = np.asarray(
-            region.resize((columns, count), Image.Resampling.BOX, (0, 0, wide, tall))
-        )
+        left, top = int(x), int(y + first * step_y)
+        box = (x - left, y + first * step_y - top, x - left + columns * step_x, y + (first + count) * step_y - top)
+        region = slide.read(left, top, level, int(np.ceil(box[2])), int(np.ceil(box[3])))
+        rgba[first : first + count] = np.asarray(region.resize((columns, count), Image.Resampling.BOX, box))
     origin_um = (geometry.bounds_l0[0] * geometry.mpp[0], geometry.bounds_l0[1] * geometry.mpp[1])
     image = composite(Image.fromarray(rgba), slide.background_rgb)
     return Thumbnail(image, rgba[..., 3] > 127, mpp, origin_um)

@@ -47,17 +47,18 @@ class HandleCache:
             if overview.slide in self._open:
                 self._open.move_to_end(overview.slide)
                 return self._open[overview.slide]
-            slide = open_slide(overview.slide, overview.path, overview.geometry.mpp[0])
+            slide = _open(overview)
             slide.handle.set_cache(self._tiles)
             self._open[overview.slide] = slide
             while len(self._open) > self._size:
                 self._open.popitem(last=False)
             return slide
 
-    def drop(self, name: str) -> None:
+    def drop(self, slide: Slide) -> None:
         """Forget a handle. OpenSlide fails every read of a handle after one bad tile, so it must be reopened."""
         with self._lock:
-            self._open.pop(name, None)
+            if self._open.get(slide.name) is slide:
+                del self._open[slide.name]
 
 
 class GlimpseSensor:
@@ -100,7 +101,6 @@ class GlimpseSensor:
             try:
                 self._fill(pixels[row], overviews[row], locations_um[row])
             except SlideError as error:
-                self._handles.drop(overviews[row].slide)
                 pixels[row] = 0
                 errors[row] = error
 
@@ -133,9 +133,23 @@ class GlimpseSensor:
             geometry.mpp[1] * geometry.downsamples[level],
         )
         view = window(centre, scale * self.px, self.px, pixel_um)
+        return composite(self._resize(self._region(overview, view, level), view), overview.background_rgb)
+
+    def _region(self, overview: StoredOverview, view: Window, level: int) -> Image.Image:
+        """Read a window. A bad tile spoils the handle for all its readers, so one that fails tries again by itself:
+        which rows have an error depends on where they look, and not on what was read at the same time.
+        """
+        place = (view.x_lv, view.y_lv, level, int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv)))
         slide = self._handles.get(overview)
-        region = slide.read(view.x_lv, view.y_lv, level, int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv)))
-        return composite(self._resize(region, view), overview.background_rgb)
+        try:
+            return slide.read(*place)
+        except SlideError:
+            self._handles.drop(slide)
+        slide = _open(overview)
+        try:
+            return slide.read(*place)
+        finally:
+            slide.handle.close()
 
     def _from_overview(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
         view = window(centre, scale * self.px, self.px, (overview.mpp, overview.mpp), overview.origin_um)
@@ -156,3 +170,7 @@ class GlimpseSensor:
             return image
         box = (0, 0, view.width_lv, view.height_lv)
         return image.resize((self.px, self.px), Image.Resampling.BOX, box)
+
+
+def _open(overview: StoredOverview) -> Slide:
+    return open_slide(overview.slide, overview.path, overview.geometry.mpp[0])

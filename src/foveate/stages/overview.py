@@ -96,18 +96,18 @@ def read_lesions(sample: Sample, slide: Slide, thumbnail: Thumbnail) -> Lesions 
     Raises
     ------
     SlideError
-        If the annotation cannot be read: a slide whose truth is unknown must not train a model.
+        If the annotation cannot be read or drawn: a slide whose truth is unknown must not train a model.
     """
     if sample.annotation is None:
         return None
-    try:
-        annotation = read_annotation(sample.annotation)
-    except FoveateError as error:
-        raise SlideError(sample.slide, str(error), "correct the annotation column") from error
     mpp = slide.geometry.mpp
     origin_l0 = (slide.geometry.bounds_l0[0], slide.geometry.bounds_l0[1])
     l0_per_px = (thumbnail.mpp / mpp[0], thumbnail.mpp / mpp[1])
-    index = rasterize(annotation, thumbnail.image.shape[:2], origin_l0, l0_per_px)
+    try:
+        annotation = read_annotation(sample.annotation)
+        index = rasterize(annotation, thumbnail.image.shape[:2], origin_l0, l0_per_px)
+    except FoveateError as error:
+        raise SlideError(sample.slide, str(error), "correct the annotation column") from error
     return Lesions(index, lesion_diameters_um(annotation, mpp))
 
 

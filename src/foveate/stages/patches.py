@@ -44,7 +44,7 @@ class PatchSampler:
         self._normal: list[int] = []
         self._lesions: dict[int, list[tuple[int, int]]] = {}
         for k, (overview, label) in enumerate(zip(overviews, labels, strict=True)):
-            if label == SLIDE_CLASSES[0] or overview.lesions is not None:
+            if (label == SLIDE_CLASSES[0] or overview.lesions is not None) and len(self._normal_pixels(k)):
                 self._normal.append(k)
             if overview.lesions is None or label == SLIDE_CLASSES[0]:
                 continue

@@ -64,7 +64,8 @@ def run(
         bar.update()
         path = overviews / f"{row.slide}.h5"
         overview = read_overview(path) if path.exists() else None
-        return slide_view(row, read_status(statuses, row.slide), overview, files.of(row.slide, row.fold))
+        fixations = files.of(row.slide, row.fold) if row.state == "ok" else None
+        return slide_view(row, read_status(statuses, row.slide), overview, fixations)
 
     page = Page(
         title=title,

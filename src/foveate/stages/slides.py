@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from foveate.errors import FoveateError
 from foveate.files import write_text
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import POLICIES
+from foveate.report.sources import read_json
 from foveate.stages.plan import Plan
 
 PREFIX = {"learned": "", "random": "random_"}
@@ -29,11 +29,11 @@ def run(
 
     statuses: folder of {slide}.json. predictions: one HDF5 file a job. dropped: the dropped.json of each
     training. The state of a slide is ok, failed (with the reason), excluded, or unused: learned from and
-    predicted by no model.
+    predicted by no model. Raises FoveateError for a file that is not there or cannot be read.
     """
     rows = {s.slide: _row(s, statuses) for s in plan.samples}
     for path in dropped:
-        for slide, reason in json.loads(path.read_text(encoding="utf-8")).items():
+        for slide, reason in read_json(path).items():
             rows[slide] |= {"state": "failed", "reason": reason}
     for path in predictions:
         _add_predictions(path, rows)
@@ -52,7 +52,7 @@ def summarise(rows: Sequence[dict[str, str]], statuses: Path) -> str:
     lines = [f"{len(rows)} slides: {counts}"]
     for row in rows:
         if row["state"] == "failed":
-            remedy = json.loads((statuses / f"{row['slide']}.json").read_text(encoding="utf-8"))["remedy"]
+            remedy = read_json(statuses / f"{row['slide']}.json")["remedy"]
             lines.append(f"FAILED {row['slide']} (patient {row['patient']}): {row['reason']}")
             lines.append(f"       {remedy or 'set the exclude column to leave it out'}")
     return "\n".join(lines) + "\n"
@@ -63,14 +63,18 @@ def _row(sample: Sample, statuses: Path) -> dict[str, str]:
     row = {"slide": sample.slide, "patient": sample.patient, "split": split, "label": sample.label}
     if sample.exclude:
         return {**row, "state": "excluded", "reason": sample.exclude}
-    status = json.loads((statuses / f"{sample.slide}.json").read_text(encoding="utf-8"))
+    status = read_json(statuses / f"{sample.slide}.json")
     if status["state"] != "ok":
         return {**row, "state": "failed", "reason": status["reason"]}
     return {**row, "state": "unused", "reason": ""}
 
 
 def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
-    with h5py.File(path) as file:
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
+    with file:
         for slide, reason in file["failed"].attrs.items():
             rows[slide] |= {"state": "failed", "reason": str(reason)}
         fold = str(file.attrs["fold"])

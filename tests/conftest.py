@@ -1,0 +1,161 @@
+"""Tiny real slides: pyramidal tiled BigTIFFs that OpenSlide opens, with contents that a test can predict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from foveate.cohort.samples import Sample
+from foveate.config import Config, read_config
+from foveate.slides.overview_file import StoredOverview, read_overview
+from foveate.stages import overview
+
+CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
+GLASS = (244, 242, 246)
+MARKER_RGB = (20, 150, 60)
+Pixels = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class TinySlide:
+    """A slide file and what was painted on it.
+
+    pixels: (height, width, 3), level 0 before compression. mpp: (x, y) um/px. tissue_um: left, top, right,
+    bottom. marker_l0: left, top of a square of `marker_px` pixels of one colour within the tissue.
+    """
+
+    path: Path
+    pixels: Pixels
+    mpp: tuple[float, float]
+    tissue_um: tuple[float, float, float, float] | None = None
+    marker_l0: tuple[int, int] = (640, 320)
+    marker_px: int = 32
+    marker_rgb: tuple[int, int, int] = MARKER_RGB
+    glass_rgb: tuple[int, int, int] = GLASS
+
+    def sample(self, slide: str = "tiny", **columns: object) -> Sample:
+        """A row of the samples sheet for it."""
+        return Sample(slide=slide, patient="patient", path=self.path, **columns)  # type: ignore[arg-type]
+
+
+def write_slide(
+    path: Path,
+    *,
+    size: tuple[int, int] = (2000, 1500),
+    mpp: tuple[float, float] | None = (1.0, 1.0),
+    levels: int = 3,
+    step: int = 4,
+    tile: int = 256,
+    compression: str = "jpeg",
+    tissue_um: tuple[float, float, float, float] | None = (400, 200, 1200, 700),
+    glass: tuple[int, int, int] = GLASS,
+) -> TinySlide:
+    """White glass, a block of tissue at the left and top, a green marker in it. mpp None: no resolution tags."""
+    made = TinySlide(path, _paint(size, mpp or (1.0, 1.0), tissue_um, glass), mpp or (1.0, 1.0), tissue_um)
+    level = made.pixels
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for k in range(levels):
+            if k:
+                level = _shrink(level, step)
+            tags = {} if mpp is None else {"resolutionunit": "CENTIMETER"}
+            if mpp is not None:
+                tags["resolution"] = tuple(10_000 / (side * step**k) for side in mpp)  # type: ignore[assignment]
+            file.write(
+                level,
+                tile=(tile, tile),
+                photometric="rgb",
+                compression=compression,
+                compressionargs={"level": 90} if compression == "jpeg" else None,
+                subfiletype=1 if k else 0,
+                metadata=None,
+                **tags,  # type: ignore[arg-type]
+            )
+    return made
+
+
+def _paint(
+    size: tuple[int, int],
+    mpp: tuple[float, float],
+    tissue_um: tuple[float, float, float, float] | None,
+    glass: tuple[int, int, int],
+) -> Pixels:
+    pixels = np.full((size[1], size[0], 3), glass, np.uint8)
+    if tissue_um is not None:
+        left, top, right, bottom = (round(side / mpp[k % 2]) for k, side in enumerate(tissue_um))
+        height, width = pixels[top:bottom, left:right].shape[:2]
+        rng = np.random.default_rng(0)
+        nuclei = np.kron(rng.random((height // 8 + 1, width // 8 + 1)) < 0.4, np.ones((8, 8), bool))[:height, :width]
+        tissue = np.where(nuclei[..., None], (110, 60, 150), (215, 140, 190)) + rng.integers(-8, 9, (height, width, 1))
+        pixels[top:bottom, left:right] = tissue
+        pixels[320:352, 640:672] = MARKER_RGB
+    return pixels
+
+
+def _shrink(pixels: Pixels, step: int) -> Pixels:
+    height, width = (side // step for side in pixels.shape[:2])
+    whole = pixels[: height * step, : width * step].reshape(height, step, width, step, 3)
+    return whole.mean((1, 3)).round().astype(np.uint8)
+
+
+def overwrite_tile(path: Path, index: int, *, absent: bool, page: int = 0) -> None:
+    """Spoil a tile of a page in place: fill it with noise, or mark it as absent (offset and length 0)."""
+    with tifffile.TiffFile(path) as tiff:
+        tags = [tiff.pages[page].tags[name] for name in ("TileOffsets", "TileByteCounts")]  # type: ignore[union-attr]
+        entries = [(tag.valueoffset, tag.valuebytecount // tag.count) for tag in tags]
+        offset, length = (tag.value[index] for tag in tags)
+    with path.open("r+b") as file:
+        if not absent:
+            file.seek(offset)
+            file.write(np.random.default_rng(1).integers(0, 256, length, np.uint8).tobytes())
+            return
+        for start, width in entries:
+            file.seek(start + index * width)
+            file.write(bytes(width))
+
+
+@pytest.fixture(scope="session")
+def make_slide() -> Callable[..., TinySlide]:
+    """`write_slide`."""
+    return write_slide
+
+
+@pytest.fixture(scope="session")
+def spoil_tile() -> Callable[..., None]:
+    """`overwrite_tile`."""
+    return overwrite_tile
+
+
+@pytest.fixture(scope="session")
+def tiny_slide(tmp_path_factory: pytest.TempPathFactory) -> TinySlide:
+    """A good slide, 2000 x 1500 px at 1 um/px, levels of 1, 4 and 16 um/px, JPEG. Not to be changed."""
+    return write_slide(tmp_path_factory.mktemp("slides") / "tiny.tif")
+
+
+@pytest.fixture(scope="session")
+def exact_slide(tmp_path_factory: pytest.TempPathFactory) -> TinySlide:
+    """The same without loss, with oblong pixels of 1 x 1.25 um. Not to be changed."""
+    return write_slide(tmp_path_factory.mktemp("slides") / "exact.tif", mpp=(1.0, 1.25), compression="deflate")
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    """The default configuration."""
+    return read_config(CONFIG)
+
+
+@pytest.fixture(scope="session")
+def overview_of(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Callable[..., StoredOverview]:
+    """Run the overview stage on a TinySlide and read what it wrote. Arguments: the slide, columns of its row."""
+
+    def make(tiny: TinySlide, **columns: object) -> StoredOverview:
+        sample = tiny.sample(**columns)
+        out = overview.Outputs.of(sample.slide, tmp_path_factory.mktemp("results"))
+        overview.run(config, sample, out)
+        stored = read_overview(out.overview)
+        assert stored is not None
+        return stored
+
+    return make
