@@ -4,16 +4,9 @@
 rule overview:
     input:
         unpack(sample_files),
-        code=code("slides/*.py", "stages/overview.py", "report/pictures.py", "files.py"),
+        code=code("slides/*.py", "stages/overview.py", "files.py"),
     output:
         overview="results/overview/{slide}.h5",
-        thumbnail="results/thumbnails/{slide}.jpg",
-        tissue=report(
-            "results/tissue/{slide}.png",
-            caption="../report/tissue.rst",
-            category="Tissue",
-            labels={"slide": "{slide}"},
-        ),
         status="results/status/{slide}.json",
     log:
         "results/logs/overview/{slide}.log",
@@ -29,3 +22,30 @@ rule overview:
         settings=(CONFIG.overview, CONFIG.tissue),
     script:
         "../scripts/overview.py"
+
+
+# A rule of its own, so that a picture that was deleted does not cost a training.
+rule pictures:
+    input:
+        overview="results/overview/{slide}.h5",
+        status="results/status/{slide}.json",
+        code=code("report/pictures.py", "stages/pictures.py"),
+    output:
+        thumbnail="results/thumbnails/{slide}.jpg",
+        tissue=report(
+            "results/tissue/{slide}.png",
+            caption="../report/tissue.rst",
+            category="Tissue",
+            labels={"slide": "{slide}"},
+        ),
+    log:
+        "results/logs/pictures/{slide}.log",
+    benchmark:
+        "results/benchmarks/pictures/{slide}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    script:
+        "../scripts/pictures.py"

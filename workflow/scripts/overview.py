@@ -14,5 +14,5 @@ with job(snakemake.log[0]):
         annotation=Path(annotation) if annotation else None,
         mpp=snakemake.params.mpp,
     )
-    out = overview.Outputs(**{name: Path(path) for name, path in snakemake.output.items()})
-    overview.run(parse_config(snakemake.config, "config"), sample, out)
+    config = parse_config(snakemake.config, "config")
+    overview.survey(config, sample, Path(snakemake.output.overview), Path(snakemake.output.status))

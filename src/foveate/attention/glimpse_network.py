@@ -50,10 +50,13 @@ class GlimpseNetwork(keras.layers.Layer):
         seen = self.seen(ops.concatenate(pooled, -1))
         return seen, self.evidence(seen)
 
-    def call(self, pixels: Any, where: Any) -> Any:
-        """(B, S, g, g, 3) uint8 pixels and (B, 2) locations to (B, features)."""
+    def call(self, pixels: Any, where: Any) -> tuple[Any, Any]:
+        """(B, S, g, g, 3) uint8 pixels and (B, 2) locations to the glimpse vector (B, features) and the
+        log-probabilities of the classes from this glimpse alone (B, classes).
+        """
         seen, logits = self.see(pixels)
-        return self.what_and_where(ops.concatenate([seen, ops.softmax(logits), where], -1))
+        vector = self.what_and_where(ops.concatenate([seen, ops.softmax(logits), where], -1))
+        return vector, ops.log_softmax(logits)
 
     def freeze_sight(self) -> None:
         """Keep what was pretrained: the towers and the evidence. The mixing of what and where stays trainable."""

@@ -96,7 +96,7 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
 
 def composite(rgba: Image.Image, background_rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
     """An RGBA image over a plain colour, (h, w, 3). Without it a hole would read as black."""
-    if rgba.getextrema()[3] == (255, 255):
+    if rgba.getchannel("A").getextrema() == (255, 255):
         return np.asarray(rgba.convert("RGB"))
     plain = Image.new("RGBA", rgba.size, (*background_rgb, 255))
     return np.asarray(Image.alpha_composite(plain, rgba).convert("RGB"))

@@ -5,7 +5,7 @@ mpp_source, vendor, sizes_lv (L, 2), downsamples (L,), bounds_l0 (x, y, width, h
 origin_um (x, y), background_rgb (3,), cell_um. Datasets: thumbnail (H, W, 3) uint8; tissue (H, W) bool;
 cell_tissue (rows, columns) float32; coarse, the level that serves coarse glimpse scales (the thumbnail,
 contiguous so that it can be memory-mapped); lesions (H, W) uint16 and lesion_diameter_um (K,) float32 where
-the slide is annotated. A failed slide has attributes only.
+the slide is annotated. A failed slide has the first five attributes, and the thumbnail if it could be read.
 """
 
 from dataclasses import dataclass
@@ -89,10 +89,23 @@ def write_overview(path: Path, slide: Slide, overview: Overview, cell_um: float,
             file["lesion_diameter_um"] = lesions.diameter_um
 
 
-def write_failed_overview(path: Path, slide: str, source: Path, reason: str) -> None:
+def write_failed_overview(
+    path: Path, slide: str, source: Path, reason: str, thumbnail: NDArray[np.uint8] | None = None
+) -> None:
     """Write that a slide could not be used, so that later stages know without opening it."""
     with atomic(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION, slide=slide, path=str(source), state="failed", reason=reason)
+        if thumbnail is not None:
+            file["thumbnail"] = thumbnail
+
+
+def read_failed_thumbnail(path: Path) -> NDArray[np.uint8] | None:
+    """What could be read of a slide that failed, (H, W, 3); None where it was nothing."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file["thumbnail"][:] if "thumbnail" in file else None
+    except OSError as error:
+        raise FoveateError(f"{path}: cannot be read as HDF5: {error}; delete it and run again") from error
 
 
 def read_overview(path: Path) -> StoredOverview | None:

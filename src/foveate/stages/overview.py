@@ -1,4 +1,4 @@
-"""The overview stage: one slide, from its file to its overview, pictures and status. Imports no model."""
+"""The overview stage: one slide, from its file to its overview and status. Imports no model."""
 
 import importlib.metadata
 import logging
@@ -7,25 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openslide
-from numpy.typing import NDArray
-from PIL import Image
 
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
-from foveate.files import atomic, write_json
-from foveate.report.pictures import card, outline
+from foveate.files import write_json
 from foveate.slides.annotations import lesion_diameters_um, rasterize, read_annotation
 from foveate.slides.geometry import EQUAL
 from foveate.slides.handle import Slide, open_slide
 from foveate.slides.overview import Thumbnail, make_overview, read_thumbnail
 from foveate.slides.overview_file import Lesions, write_failed_overview, write_overview
 from foveate.slides.tissue import TissueSettings
+from foveate.stages import pictures
 
 log = logging.getLogger(__name__)
-TISSUE_COLOUR = (20, 110, 60)
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,17 @@ class Outputs:
 
 
 def run(config: Config, sample: Sample, out: Outputs) -> bool:
-    """Make the overview of one slide.
+    """Make the overview of one slide, and its pictures. Returns whether the slide can be used."""
+    good = survey(config, sample, out.overview, out.status)
+    pictures.run(out.overview, out.status, out.thumbnail, out.tissue)
+    return good
 
-    A slide that cannot be used is a fact about it, not a crash: all files are written, the status says why,
-    and the pictures show as much as could be read. Returns whether the slide can be used.
+
+def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
+    """Make the overview of one slide and say how it went.
+
+    A slide that cannot be used is a fact about it, not a crash: both files are written, and the status says
+    why. Returns whether the slide can be used.
     """
     begun = time.perf_counter()
     status: dict[str, Any] = {
@@ -60,33 +63,26 @@ def run(config: Config, sample: Sample, out: Outputs) -> bool:
         "mpp": None, "mpp_source": "", "vendor": "", "reader": "openslide", "levels": 0, "size_l0": None,
         "tissue_share": None,
     }  # fmt: skip
-    picture = overlay = None
-    slide = None
+    slide = thumbnail = None
     try:
         slide = open_slide(sample.slide, sample.path, sample.mpp)
         status |= _facts(slide, config)
         thumbnail = read_thumbnail(slide, config.overview.mpp)
-        picture = overlay = thumbnail.image
         tissue = TissueSettings(config.tissue.min_area_um2, config.tissue.hole_area_um2)
         overview = make_overview(slide, thumbnail, config.overview.cell_px, tissue)
         lesions = read_lesions(sample, slide, thumbnail)
         status["tissue_share"] = round(float(overview.tissue.mean()), 4)
-        overlay = outline(picture, overview.tissue, TISSUE_COLOUR, lesions=None if lesions is None else lesions.index)
-        write_overview(out.overview, slide, overview, config.overview.cell_um, lesions)
+        write_overview(out, slide, overview, config.overview.cell_um, lesions)
     except SlideError as error:
         log.error("%s", error)
         status |= {"state": "failed", "reason": error.reason, "remedy": error.remedy}
-        write_failed_overview(out.overview, sample.slide, sample.path, error.reason)
-        message = f"{error.reason}. {error.remedy}".strip()
-        picture = card(640, 400, sample.slide, message) if picture is None else picture
-        overlay = card(640, 400, sample.slide, message) if overlay is None else overlay
+        seen = None if thumbnail is None else thumbnail.image
+        write_failed_overview(out, sample.slide, sample.path, error.reason, seen)
     finally:
         if slide is not None:
             slide.handle.close()
-    _save_picture(out.thumbnail, picture, quality=88)
-    _save_picture(out.tissue, overlay)
     versions = {"foveate": importlib.metadata.version("foveate"), "openslide": openslide.__library_version__}
-    write_json(out.status, {**status, "seconds": round(time.perf_counter() - begun, 3), "versions": versions})
+    write_json(out_status, {**status, "seconds": round(time.perf_counter() - begun, 3), "versions": versions})
     return status["state"] == "ok"
 
 
@@ -126,10 +122,3 @@ def _facts(slide: Slide, config: Config) -> dict[str, Any]:
         "size_l0": list(geometry.sizes_lv[0]),
         "warnings": warnings,
     }
-
-
-def _save_picture(path: Path, pixels: NDArray[np.uint8] | None, **options: Any) -> None:
-    if pixels is None:
-        raise ValueError(f"{path}: no picture")
-    with atomic(path) as partial:
-        Image.fromarray(pixels).save(partial, **options)
