@@ -41,10 +41,6 @@ class TinySlide:
     marker_rgb: tuple[int, int, int] = MARKER_RGB
     glass_rgb: tuple[int, int, int] = GLASS
 
-    def sample(self, slide: str = "tiny", **columns: object) -> Sample:
-        """A row of the samples sheet for it."""
-        return Sample(slide=slide, patient="patient", path=self.path, **columns)  # type: ignore[arg-type]
-
 
 def write_slide(
     path: Path,
@@ -153,12 +149,12 @@ def config() -> Config:
 
 @pytest.fixture(scope="session")
 def overview_of(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Callable[..., StoredOverview]:
-    """Run the overview stage on a TinySlide and read what it wrote. Arguments: the slide, columns of its row."""
+    """Run the overview stage on a TinySlide or a path and read what it wrote."""
 
-    def make(tiny: TinySlide, **columns: object) -> StoredOverview:
-        sample = tiny.sample(**columns)
-        out = overview.Outputs.of(sample.slide, tmp_path_factory.mktemp("results"))
-        overview.run(config, sample, out)
+    def make(source: TinySlide | Path, slide: str = "tiny") -> StoredOverview:
+        path = source if isinstance(source, Path) else source.path
+        out = overview.Outputs.of(slide, tmp_path_factory.mktemp("results"))
+        overview.run(config, Sample(slide, "patient", path), out)
         stored = read_overview(out.overview)
         assert stored is not None
         return stored

@@ -154,12 +154,12 @@ def _jobs(plan: Plan, fold: str | None) -> list[str]:
 def _train(options: argparse.Namespace) -> None:
     config, plan = _plan(options)
     names = _jobs(plan, options.fold)
+    folds = {name: fold for name in names if (fold := plan.jobs[name].fold) is not None}
+    if not folds:
+        raise FoveateError(f"nothing to train: predict.weights names {config.predict.weights}")
     from foveate.stages import train
 
-    for name in names:
-        fold = plan.jobs[name].fold
-        if fold is None:
-            raise FoveateError(f"nothing to train: predict.weights names {config.predict.weights}")
+    for name, fold in folds.items():
         train.run(config, plan.samples, fold, options.results / "overview", options.results / "train" / name)
 
 

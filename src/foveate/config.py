@@ -57,6 +57,7 @@ class Model:
 @dataclasses.dataclass(frozen=True)
 class Train:
     seed: int
+    guide_epochs: int
     pretrain_epochs: int
     pretrain_patches: int
     epochs: int

@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 
 from foveate.config import parse_config
 from foveate.errors import FoveateError
+from foveate.lock import take
 from foveate.stages.plan import digest, read_plan
 
 try:
@@ -16,6 +17,17 @@ except FoveateError as error:
 SLIDES = list(PLAN.used)
 TRAINED = [name for name, job in PLAN.jobs.items() if job.fold is not None]
 PACKAGE = Path(workflow.basedir) / "src" / "foveate"
+
+
+HELD = []
+
+
+# Snakemake's own lock outlives a kill -9; the profile turns it off.
+onstart:
+    try:
+        HELD.append(take(Path(".snakemake/foveate.lock"), wait=False))
+    except FoveateError as error:
+        raise WorkflowError(str(error))
 
 
 wildcard_constraints:

@@ -4,8 +4,13 @@
 rule train:
     input:
         overviews=lambda wildcards: overviews(learned(wildcards)),
-        code=code("attention/*.py", "slides/sensor.py", "stages/train.py")
-        + code("stages/rollout.py", "stages/patches.py", "stages/checkpoint.py"),
+        code=code(
+            "attention/*.py",
+            "slides/sensor.py",
+            "stages/rollout.py",
+            "stages/train.py",
+            "stages/training/*.py",
+        ),
     output:
         model="results/train/{fold}/model.keras",
         history=report(

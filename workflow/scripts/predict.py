@@ -1,21 +1,21 @@
 from pathlib import Path
 
 from foveate.config import parse_config
+from foveate.lock import take
 from foveate.logs import job
 
-with job(snakemake.log[0]):
+name, out = snakemake.wildcards.fold, Path(snakemake.output[0])
+with job(snakemake.log[0]), take(out.with_name(f".{name}.lock"), wait=True):
     from foveate.stages import predict
     from foveate.stages.plan import read_plan
 
     config = parse_config(snakemake.config, "config")
     plan = read_plan(config)
-    name = snakemake.wildcards.fold
-    samples = plan.of(plan.jobs[name].predict)
     predict.run(
         config,
-        samples,
+        plan.of(plan.jobs[name].predict),
         Path("results/overview"),
         Path(snakemake.input.weights),
-        Path(snakemake.output[0]),
+        out,
         fold=name,
     )

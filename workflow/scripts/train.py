@@ -1,14 +1,15 @@
 from pathlib import Path
 
 from foveate.config import parse_config
+from foveate.lock import take
 from foveate.logs import job
 
-with job(snakemake.log[0]):
+out = Path(snakemake.output.model).parent
+with job(snakemake.log[0]), take(out / ".lock", wait=True):
     from foveate.stages import train
     from foveate.stages.plan import read_plan
 
     config = parse_config(snakemake.config, "config")
     plan = read_plan(config)
     fold = plan.jobs[snakemake.wildcards.fold].fold
-    out = Path(snakemake.output.model).parent
     train.run(config, plan.samples, fold, Path("results/overview"), out)

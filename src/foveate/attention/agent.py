@@ -15,6 +15,8 @@ from foveate.attention.glimpse_network import GlimpseNetwork
 from foveate.attention.policy import CellPolicy
 from foveate.attention.registry import PACKAGE
 
+WEAKEST = -5.0  # log-probability of a class before anything was seen
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Agent(keras.Model):
@@ -29,6 +31,8 @@ class Agent(keras.Model):
     classes : names of the slide classes, in the order of the logits.
     features, state, context : lengths of the glimpse vector, of the core's state, of a cell's vector.
     inhibition_um : spread of the inhibition of return.
+    prior : share of each class among the training slides. Training draws classes evenly, so its logits know
+        nothing of it; `with_prior` puts it back.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Agent(keras.Model):
         state: int,
         context: int,
         inhibition_um: float = 300.0,
+        prior: list[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,6 +60,7 @@ class Agent(keras.Model):
             "state": state,
             "context": context,
             "inhibition_um": inhibition_um,
+            "prior": prior or [1 / len(classes)] * len(classes),
         }
         self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), name="glimpse_network")
         self.core = keras.layers.LSTMCell(state, name="core")
@@ -70,21 +76,39 @@ class Agent(keras.Model):
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
         self.policy.build(state)
-        self.action_network.build(state)
+        self.action_network.build((None, self.settings["state"] + len(self.settings["classes"])))
         self.baseline_network.build(state)
         self.built = True
+
+    def learn_only(self, *parts: str) -> None:
+        """Let only these parts learn: context, policy, sight (the pixels' part of the glimpse network), core.
+
+        Call it before the model that trains the agent is compiled.
+        """
+        layers = {
+            "context": [self.context_network],
+            "policy": [self.policy],
+            "sight": self.glimpse_network.sight,
+            "core": [self.glimpse_network.what_and_where, self.core, self.action_network, self.baseline_network],
+        }
+        for name, group in layers.items():
+            for layer in group:
+                layer.trainable = name in parts
 
     def begin(self, overview: Any) -> dict[str, Any]:
         """Look at the whole slide small.
 
         overview: (B, R * cell_px, C * cell_px, 3) uint8. Returns the memory of a rollout: h, c (B, state) of
-        the core; cells (B, N, context); salience and inhibition (B, N), N = R * C.
+        the core; strongest (B, K), the strongest evidence of each class so far; cells (B, N, context); salience
+        and inhibition (B, N), N = R * C.
         """
         cells, salience = self.context_network(overview)
-        zeros = ops.zeros((ops.shape(overview)[0], self.settings["state"]), self.compute_dtype)
+        rows = ops.shape(overview)[0]
+        zeros = ops.zeros((rows, self.settings["state"]), self.compute_dtype)
         return {
             "h": zeros,
             "c": zeros,
+            "strongest": ops.full((rows, len(self.settings["classes"])), WEAKEST, self.compute_dtype),
             "cells": cells,
             "salience": salience,
             "inhibition": ops.zeros_like(salience),
@@ -95,11 +119,27 @@ class Agent(keras.Model):
         state = ops.stop_gradient(memory["h"])
         return self.policy(state, memory["cells"], memory["salience"], memory["inhibition"], allowed)
 
-    def absorb(self, memory: dict[str, Any], vector: Any, cell: Any, columns: int) -> dict[str, Any]:
-        """Take in a glimpse vector (B, features) that was seen at cell (B,), an index into R x `columns`."""
+    def absorb(self, memory: dict[str, Any], vector: Any, evidence: Any, cell: Any, columns: int) -> dict[str, Any]:
+        """Take in what was seen at cell (B,), an index into R x `columns`.
+
+        vector: (B, features). evidence: (B, K) log-probabilities of the classes from this glimpse alone.
+        """
         h, (_, c) = self.core(vector, [memory["h"], memory["c"]])
         more = self.policy.inhibit(ops.stop_gradient(h), cell, columns, ops.shape(memory["salience"])[1])
-        return {**memory, "h": h, "c": c, "inhibition": memory["inhibition"] + more}
+        strongest = ops.maximum(memory["strongest"], evidence)
+        return {**memory, "h": h, "c": c, "strongest": strongest, "inhibition": memory["inhibition"] + more}
+
+    def answer(self, memory: dict[str, Any]) -> Any:
+        """Class logits (B, K): the action network on the state and on the strongest evidence of each class.
+
+        One fixation on a metastasis decides, whatever was seen elsewhere; a maximum says so from the start,
+        and a recurrent state would have to learn it from few slides.
+        """
+        return self.action_network(ops.concatenate([memory["h"], memory["strongest"]], -1))
+
+    def with_prior(self, logits: Any) -> Any:
+        """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training."""
+        return ops.softmax(logits + ops.log(ops.convert_to_tensor(self.settings["prior"], self.compute_dtype)))
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Replay rollouts.
@@ -112,10 +152,11 @@ class Agent(keras.Model):
         pixels, where, chosen = inputs["pixels"], inputs["where"], ops.cast(inputs["cell"], "int32")
         _, rows, columns = ops.shape(inputs["tissue"])
         steps = pixels.shape[1]
-        flat = self.glimpse_network(
+        flat, seen = self.glimpse_network(
             ops.reshape(pixels, (-1, *pixels.shape[2:])), ops.reshape(where, (-1, where.shape[-1]))
         )
         vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
+        evidence = ops.reshape(seen, (-1, steps, len(self.settings["classes"])))
         tissue = allowed = ops.reshape(ops.cast(inputs["tissue"], "bool"), (-1, rows * columns))
         memory = self.begin(inputs["overview"])
         logits, log_p, baseline = [], [], []
@@ -123,8 +164,8 @@ class Agent(keras.Model):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
             log_p.append(self.choose(memory, allowed))
             allowed = visit(allowed, tissue, chosen[:, t])
-            memory = self.absorb(memory, vectors[:, t], chosen[:, t], columns)
-            logits.append(self.action_network(memory["h"]))
+            memory = self.absorb(memory, vectors[:, t], evidence[:, t], chosen[:, t], columns)
+            logits.append(self.answer(memory))
         log_p_t = ops.stack(log_p, axis=1)
         return {
             "logits": ops.stack(logits, axis=1),
@@ -173,15 +214,15 @@ class Fixation(keras.Model):
 
     def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
         agent, columns = self.agent, ops.shape(inputs["tissue"])[2]
-        memory = {k: inputs[k] for k in ("h", "c", "cells", "salience", "inhibition")}
-        vector = agent.glimpse_network(inputs["pixels"], inputs["where"])
-        memory = agent.absorb(memory, vector, inputs["cell"], columns)
+        memory = {k: inputs[k] for k in ("h", "c", "strongest", "cells", "salience", "inhibition")}
+        vector, evidence = agent.glimpse_network(inputs["pixels"], inputs["where"])
+        memory = agent.absorb(memory, vector, evidence, inputs["cell"], columns)
         tissue = ops.reshape(inputs["tissue"], ops.shape(inputs["allowed"]))
         allowed = visit(inputs["allowed"], tissue, inputs["cell"])
-        changed = {k: memory[k] for k in ("h", "c", "inhibition")}
+        changed = {k: memory[k] for k in ("h", "c", "strongest", "inhibition")}
         return {
             **changed,
             "allowed": allowed,
-            "logits": agent.action_network(memory["h"]),
+            "logits": agent.answer(memory),
             "log_p": agent.choose(memory, allowed),
         }

@@ -58,10 +58,10 @@ class GlimpseNetwork(keras.layers.Layer):
         vector = self.what_and_where(ops.concatenate([seen, ops.softmax(logits), where], -1))
         return vector, ops.log_softmax(logits)
 
-    def freeze_sight(self) -> None:
-        """Keep what was pretrained: the towers and the evidence. The mixing of what and where stays trainable."""
-        for layer in (*self.towers, self.seen, self.evidence):
-            layer.trainable = False
+    @property
+    def sight(self) -> list[keras.layers.Layer]:
+        """What turns pixels into what was seen and its evidence."""
+        return [*self.towers, self.seen, self.evidence]
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -8,7 +8,6 @@ from keras import ops
 
 from foveate.attention import losses
 from foveate.attention.agent import Agent
-from foveate.attention.glimpse_network import GlimpseNetwork
 
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
 
@@ -92,14 +91,40 @@ def unvisited_lesion(lesion: Any, cell: Any) -> Any:
     return ops.stack(steps, axis=1)
 
 
-class GlimpseLearner(keras.Model):
-    """Pretrains "what": class of the lesion at a glimpse's centre, from the glimpse alone."""
+class GuideLearner(keras.Model):
+    """Trains the policy's first choice on annotated lesion cells, from overviews alone.
 
-    def __init__(self, network: GlimpseNetwork, **kwargs: Any) -> None:
+    x: overview as in `Agent.begin`; tissue and lesion (B, R, C) bool.
+    """
+
+    def __init__(self, agent: Agent, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.network = network
+        self.agent = agent
+        self.built = True
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        """Log-probabilities (B, N) of the first cell."""
+        memory = self.agent.begin(inputs["overview"])
+        tissue = ops.reshape(ops.cast(inputs["tissue"], "bool"), ops.shape(memory["salience"]))
+        return self.agent.choose(memory, tissue)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """-log of the policy's mass on the lesion cells, mean over rows."""
+        del y, sample_weight, training
+        lesion = ops.reshape(ops.cast(x["lesion"], "bool"), ops.shape(y_pred))
+        return ops.mean(losses.guidance(y_pred[:, None], lesion[:, None]))
+
+
+class GlimpseLearner(keras.Model):
+    """Trains sight: the class of the lesion that a glimpse shows, from the glimpse alone."""
+
+    def __init__(self, agent: Agent, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent = agent
         self.built = True
 
     def call(self, pixels: Any) -> Any:
         """(B, S, g, g, 3) uint8 pixels to class logits (B, K)."""
-        return self.network.see(pixels)[1]
+        return self.agent.glimpse_network.see(pixels)[1]

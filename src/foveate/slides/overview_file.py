@@ -5,11 +5,12 @@ mpp_source, vendor, sizes_lv (L, 2), downsamples (L,), bounds_l0 (x, y, width, h
 origin_um (x, y), background_rgb (3,), cell_um. Datasets: thumbnail (H, W, 3) uint8; tissue (H, W) bool;
 cell_tissue (rows, columns) float32; coarse, the level that serves coarse glimpse scales (the thumbnail,
 contiguous so that it can be memory-mapped); lesions (H, W) uint16 and lesion_diameter_um (K,) float32 where
-the slide is annotated. A failed slide has the first five attributes, and the thumbnail if it could be read.
+the slide is annotated. A failed slide has the first six attributes, and the thumbnail if it could be read.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from foveate.errors import FoveateError
 from foveate.files import atomic
 from foveate.slides.geometry import Geometry
-from foveate.slides.handle import Slide
-from foveate.slides.overview import Overview
+
+if TYPE_CHECKING:  # readers of overviews need neither OpenSlide nor scikit-image, which are slow to import
+    from foveate.slides.handle import Slide
+    from foveate.slides.overview import Overview
 
 FORMAT, VERSION = "foveate.overview", 1
 
@@ -58,7 +61,7 @@ class StoredOverview:
         return (np.asarray(cells)[..., ::-1] + 0.5) * self.cell_um + self.origin_um
 
 
-def write_overview(path: Path, slide: Slide, overview: Overview, cell_um: float, lesions: Lesions | None) -> None:
+def write_overview(path: Path, slide: "Slide", overview: "Overview", cell_um: float, lesions: Lesions | None) -> None:
     """Write the overview of a slide, atomically."""
     geometry, thumbnail = slide.geometry, overview.thumbnail
     with atomic(path) as partial, h5py.File(partial, "w") as file:

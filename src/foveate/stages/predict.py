@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
@@ -47,12 +48,6 @@ def load_agent(path: Path) -> Agent:
     if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
         raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
     return agent
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Over the last axis."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
 
 
 class Predictor:
@@ -124,13 +119,21 @@ class Predictor:
         with atomic(path) as partial, h5py.File(partial, "w") as file:
             file.create_group("failed").attrs.update({e.slide: e.reason for e in errors.values()})
             for name, rollout in rollouts.items():
-                _write_rollout(file.create_group(name), [overviews[k] for k in kept], rollout, kept, name == "learned")
+                group = file.create_group(name)
+                probabilities = ops.convert_to_numpy(self.agent.with_prior(rollout.logits))
+                _write_rollout(group, [overviews[k] for k in kept], rollout, probabilities, kept)
+                if name == "learned":
+                    group["glimpses"] = rollout.pixels[kept]
 
 
 def _write_rollout(
-    group: h5py.Group, overviews: Sequence[StoredOverview], rollout: Rollout, kept: list[int], pixels: bool
+    group: h5py.Group,
+    overviews: Sequence[StoredOverview],
+    rollout: Rollout,
+    probabilities: NDArray[np.float32],
+    kept: list[int],
 ) -> None:
-    running = softmax(rollout.logits[kept])
+    running = probabilities[kept]
     mpp = np.array([o.geometry.mpp for o in overviews]).reshape(-1, 1, 2)
     group.create_dataset("slide", data=[o.slide for o in overviews], dtype=h5py.string_dtype())
     group["probabilities"] = running[:, -1]
@@ -138,8 +141,6 @@ def _write_rollout(
     group["location_um"] = rollout.location_um[kept]
     group["location_l0"] = rollout.location_um[kept] / mpp
     group["policy_probability"] = rollout.probability[kept]
-    if pixels:
-        group["glimpses"] = rollout.pixels[kept]
 
 
 def _merge(files: Sequence[Path], out: Path, attributes: dict[str, Any], failed: dict[str, str]) -> None:

@@ -14,7 +14,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_history(rows: list[dict[str, float | str]], path: Path) -> None:
+Row = dict[str, float | str]
+
+
+def write_history(rows: list[Row], path: Path) -> None:
     """One row an epoch; a value that a phase does not have is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -24,9 +27,11 @@ def write_history(rows: list[dict[str, float | str]], path: Path) -> None:
     write_text(path, text.getvalue())
 
 
-def log_scalars(row: dict[str, float | str], folder: Path) -> None:
-    """Add an epoch's numbers to the TensorBoard log of its phase."""
-    with SummaryWriter(str(folder / str(row["phase"])), flush_secs=1) as writer:
+def log_scalars(row: Row, folder: Path) -> None:
+    """Add an epoch's numbers to the TensorBoard log of its phase, a file an epoch."""
+    epoch = int(row["epoch"])
+    # the name's other part is the time in seconds: two short epochs would share it, and the second be left alone
+    with SummaryWriter(str(folder / str(row["phase"])), flush_secs=1, filename_suffix=f".{epoch:04d}") as writer:
         for name, value in row.items():
             if isinstance(value, float):
-                writer.add_scalar(name, value, int(row["epoch"]))
+                writer.add_scalar(name, value, epoch)

@@ -1,0 +1,104 @@
+"""Phase 3: the whole agent, by REINFORCE on rollouts over the slides."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from foveate.attention.agent import Agent
+from foveate.attention.learner import Learner, LossWeights
+from foveate.errors import FoveateError
+from foveate.progress import progress
+from foveate.slides.overview_file import StoredOverview
+from foveate.stages.rollout import Roller, greedy, make_batch, sampled
+from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.session import Session, mean_of
+
+STREAM = 2
+
+
+class Attend:
+    """Rolls out, replays, updates; the epoch with the lowest validation loss is kept."""
+
+    name = "attend"
+
+    def __init__(self, session: Session, agent: Agent, *, sight: bool) -> None:
+        self._session, self._agent = session, agent
+        settings = session.config.train
+        self.epochs = settings.epochs
+        agent.learn_only("context", "policy", "core", *(["sight"] if sight else []))
+        weights = LossWeights(
+            settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
+        )
+        self.learner = Learner(agent, weights)
+        steps = -(-len(session.train) // settings.batch)
+        self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
+        self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
+        self._roller = Roller(agent, session.sensor)
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass over class-balanced batches, then the validation slides."""
+        session, settings = self._session, self._session.config.train
+        rng = np.random.default_rng([settings.seed, STREAM, number])
+        batches, done = list(self._batches(rng)), []
+        for slides in progress(batches, f"attend {number + 1}/{self.epochs}"):
+            done.append(self._update(slides, rng))
+        val = self._validate()
+        if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
+            session.state.best = val.get("val_loss", 0.0)
+            save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
+        count = (len(batches) * settings.batch + len(session.val)) * session.config.glimpse.count
+        rate = float(self._rate(self.learner.optimizer.iterations))
+        return {**mean_of(done), **val, "learning_rate": rate, "glimpses": float(count)}
+
+    def _update(self, slides: list[StoredOverview], rng: np.random.Generator) -> dict[str, float]:
+        session = self._session
+        batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
+        seen = self._roller.run(batch, session.config.glimpse.count, sampled(rng), jitter=rng)
+        for error in seen.errors.values():
+            session.drop(error)
+        x = {
+            "overview": batch.image,
+            "tissue": batch.tissue,
+            "pixels": seen.pixels,
+            "where": seen.where,
+            "cell": seen.cell,
+            "label": np.array([session.label[o.slide] for o in slides], np.int32),
+            "weight": np.array([k not in seen.errors for k in range(len(slides))], np.float32),
+            "lesion": np.stack([session.lesion_cells(o) for o in slides]),
+        }
+        return self.learner.train_on_batch(x, return_dict=True)
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[list[StoredOverview]]:
+        """Full batches; every class is drawn equally often, so that "always negative" earns nothing."""
+        session = self._session
+        by_class: dict[int, list[StoredOverview]] = {}
+        for overview in session.train:
+            by_class.setdefault(session.label[overview.slide], []).append(overview)
+        if not by_class:
+            raise FoveateError("no training slide can be read; see the log")
+        size = session.config.train.batch
+        count = -(-len(session.train) // size) * size
+        turns = [[of[k] for k in rng.permutation(len(of))] for _, of in sorted(by_class.items())]
+        drawn = [turns[k % len(turns)][k // len(turns) % len(turns[k % len(turns)])] for k in range(count)]
+        order = rng.permutation(count)
+        for first in range(0, count, size):
+            yield [drawn[k] for k in order[first : first + size]]
+
+    def _validate(self) -> dict[str, float]:
+        """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any."""
+        session, size = self._session, self._session.config.train.batch
+        slides = session.val
+        losses, right = [], []
+        for first in range(0, len(slides), size):
+            part = slides[first : first + size]
+            batch = make_batch(part, session.grid, session.config.tissue.cell_share)
+            seen = self._roller.run(batch, session.config.glimpse.count, greedy)
+            for row, overview in enumerate(part):
+                if row in seen.errors:
+                    session.drop(seen.errors[row])
+                    continue
+                logits, label = seen.logits[row, -1].astype(np.float64), session.label[overview.slide]
+                losses.append(np.logaddexp.reduce(logits) - logits[label])
+                right.append(logits.argmax() == label)
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))} if losses else {}

@@ -1,0 +1,77 @@
+"""Phase 2: what is seen. The glimpse network on annotated and normal cells, as the policy will see them."""
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.attention.agent import Agent, FirstLook
+from foveate.attention.learner import GlimpseLearner
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.progress import progress
+from foveate.stages.rollout import make_batch
+from foveate.stages.training.patches import PatchSampler
+from foveate.stages.training.session import Session, mean_of
+
+STREAM, BATCH = 1, 64
+
+
+class Glimpses:
+    """Teaches the glimpse network which lesion, if any, a glimpse shows."""
+
+    name = "glimpses"
+
+    def __init__(self, session: Session, agent: Agent) -> None:
+        self._session, self._agent = session, agent
+        settings = session.config.train
+        self._count = settings.pretrain_patches * len(session.train)
+        self._sampler: PatchSampler | None = None
+        self.epochs = settings.pretrain_epochs if session.annotated else 0
+        agent.learn_only("sight")
+        self.learner = GlimpseLearner(agent)
+        rate = keras.optimizers.schedules.CosineDecay(2e-3, max(1, self.epochs * -(-self._count // BATCH)))
+        self.learner.compile(
+            keras.optimizers.Adam(rate, global_clipnorm=5.0),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        )
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass over freshly drawn places."""
+        session = self._session
+        if self._sampler is None:
+            self._sampler = self._make_sampler()
+        rng = np.random.default_rng([session.config.train.seed, STREAM, number])
+        draws = self._sampler.draw(self._count, rng)
+        done = []
+        for first in progress(range(0, self._count, BATCH), f"glimpses {number + 1}/{self.epochs}"):
+            rows = slice(first, first + BATCH)
+            slides = [self._sampler.overviews[k] for k in draws.slide[rows]]
+            seen = session.sensor.read(slides, draws.location_um[rows])
+            for error in seen.errors.values():
+                session.drop(error)
+            kept = [k for k in range(len(slides)) if k not in seen.errors]
+            if kept:
+                pixels = turned(seen.pixels[kept], rng)
+                done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
+        return {**mean_of(done), "glimpses": float(self._count)}
+
+    def _make_sampler(self) -> PatchSampler:
+        session, size = self._session, self._session.config.train.batch
+        slides, look = session.train, FirstLook(self._agent)
+        salience = []
+        for first in range(0, len(slides), size):
+            batch = make_batch(slides[first : first + size], session.grid, session.config.tissue.cell_share)
+            tissue = batch.tissue.reshape(len(batch.tissue), -1)
+            log_p = look.predict_on_batch({"overview": batch.image, "allowed": tissue})["log_p"]
+            salience += list(np.exp(log_p).reshape(-1, *session.grid))
+        labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
+        return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)
+
+
+def turned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each glimpse (n, S, g, g, 3) in one of the square's eight orientations."""
+    out = np.empty_like(pixels)
+    for row, (quarter, flip) in enumerate(rng.integers((4, 2), size=(len(pixels), 2))):
+        glimpse = pixels[row, :, :, ::-1] if flip else pixels[row]
+        out[row] = np.rot90(glimpse, quarter, axes=(1, 2))
+    return out

@@ -1,0 +1,165 @@
+"""A training in progress: its slides, its state, its checkpoint, and the loop over phases and epochs."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.cohort.samples import Fold, Sample
+from foveate.config import Config
+from foveate.errors import FoveateError, SlideError
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.slides.overview_file import StoredOverview
+from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.cohort import open_cohort
+from foveate.stages.rollout import grid_shape, tissue_cells
+from foveate.stages.training.checkpoint import Checkpoint
+from foveate.stages.training.history import Row, log_scalars, write_history
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class State:
+    """What a checkpoint holds besides variables: the phase, its finished epochs, the record so far."""
+
+    phase: int = 0
+    epoch: int = 0
+    best: float | None = None  # lowest validation loss so far
+    history: list[Row] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+
+class Phase(Protocol):
+    """One part of the curriculum. `epoch(k)` draws from a random stream that k names, and returns its figures."""
+
+    name: str
+    epochs: int
+    learner: keras.Model
+
+    def epoch(self, number: int) -> dict[str, float]: ...
+
+
+class Session:
+    """The slides of a fold and the state of its training.
+
+    A slide that cannot be read in training is dropped: it is remembered with the reason, and its rows do not count.
+    """
+
+    def __init__(self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
+        self.config, self.out = config, out
+        rows = {s.slide: s for s in samples}
+        self._train, self._val = (
+            open_cohort([rows[name] for name in names if rows[name].label], overviews)
+            for names in (fold.train, fold.val)
+        )
+        labels = {rows[o.slide].label for o in self._train}
+        if len(labels) < 2:
+            raise FoveateError(
+                f"fold {fold.name}: {len(self._train)} labelled training slides could be read, with the classes "
+                f"{', '.join(sorted(labels)) or 'none'}; training needs at least two classes"
+            )
+        every = [*self._train, *self._val]
+        self.label = {o.slide: SLIDE_CLASSES.index(rows[o.slide].label) for o in every}
+        self.grid = grid_shape(every)
+        self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
+        settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
+        names = [[o.slide, self.label[o.slide]] for o in self._train], [o.slide for o in self._val]
+        key = json.dumps([[asdict(s) for s in settings], *names], sort_keys=True)
+        self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
+        self.found = self.checkpoint.load()
+        self.state = State()
+        if self.found:
+            self.state = State(**{f.name: self.found[f.name] for f in fields(State)})
+            log.info("resuming after epoch %d of phase %d", self.state.epoch, self.state.phase + 1)
+        for overview in every:
+            try:
+                self.sensor.check(overview)
+            except SlideError as error:
+                self.drop(error)
+
+    @property
+    def train(self) -> list[StoredOverview]:
+        """The training slides that can be read."""
+        return self._kept(self._train)
+
+    @property
+    def val(self) -> list[StoredOverview]:
+        """The validation slides that can be read."""
+        return self._kept(self._val)
+
+    def _kept(self, overviews: Sequence[StoredOverview]) -> list[StoredOverview]:
+        return [o for o in overviews if o.slide not in self.state.dropped]
+
+    def drop(self, error: SlideError) -> None:
+        """Leave a slide out from now on."""
+        if error.slide not in self.state.dropped:
+            log.warning("left out of training: %s", error)
+            self.state.dropped[error.slide] = error.reason
+
+    def lesion_cells(self, overview: StoredOverview) -> NDArray[np.bool_]:
+        """Cells on the session's grid, (R, C), that can be looked at and hold annotated tumor."""
+        cells = np.zeros(self.grid, bool)
+        if overview.lesions is not None and self.label[overview.slide]:
+            rows, columns = np.nonzero(overview.lesions.index)
+            cells[rows // overview.cell_px, columns // overview.cell_px] = True
+            tissue = tissue_cells(overview, self.config.tissue.cell_share)
+            cells[: tissue.shape[0], : tissue.shape[1]] &= tissue
+        return cells
+
+    @property
+    def prior(self) -> list[float]:
+        """Share of each slide class among the training slides, one slide added to each."""
+        counts = np.bincount([self.label[o.slide] for o in self._train], minlength=len(SLIDE_CLASSES)) + 1
+        return (counts / counts.sum()).tolist()
+
+    @property
+    def annotated(self) -> bool:
+        """Whether any training slide has annotated lesions."""
+        return any(self.lesion_cells(o).any() for o in self._train)
+
+    def run(self, phases: Sequence[Callable[[], Phase]]) -> None:
+        """Run the phases in order, from where the checkpoint left off; every epoch ends in a checkpoint.
+
+        A phase is made when its turn comes, because making it decides which variables learn.
+        """
+        for number, make in enumerate(phases):
+            if number < self.state.phase:
+                continue
+            if number > self.state.phase:
+                self.state.phase, self.state.epoch = number, 0
+            phase = make()
+            if phase.epochs:
+                self._run_phase(phase)
+
+    def _run_phase(self, phase: Phase) -> None:
+        phase.learner.optimizer.build(phase.learner.trainable_variables)
+        if self.found and self.found["phase"] == self.state.phase:
+            self.checkpoint.restore(phase.learner, self.found)
+        for number in range(self.state.epoch, phase.epochs):
+            begun = time.perf_counter()
+            figures = phase.epoch(number)
+            seconds = time.perf_counter() - begun
+            row: Row = {"phase": phase.name, "epoch": number + 1, **figures, "seconds": seconds}
+            if "glimpses" in row:
+                row["glimpses_per_s"] = float(row.pop("glimpses")) / seconds
+            self.state.epoch = number + 1
+            self.state.history.append(row)
+            self.checkpoint.save(phase.learner, asdict(self.state))
+            write_history(self.state.history, self.out / "history.csv")
+            log_scalars(row, self.out / "tensorboard")
+            shown = " ".join(f"{k}={v:.3g}" for k, v in row.items() if isinstance(v, float))
+            log.info("%s %d/%d: %s", phase.name, number + 1, phase.epochs, shown)
+
+
+def mean_of(batches: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The mean of each figure over the batches of an epoch."""
+    return {key: float(np.mean([batch[key] for batch in batches])) for key in (batches[0] if batches else {})}

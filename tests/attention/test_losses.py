@@ -1,0 +1,166 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from foveate.attention import losses
+
+# Two rows, two steps, two classes. Probabilities of class 0: row 0 1/2 then 3/4, row 1 1/4 then 1/2.
+P0 = np.array([[1 / 2, 3 / 4], [1 / 4, 1 / 2]])
+LOGITS = np.log(np.stack([P0, 1 - P0], -1)).astype(np.float32) + 5  # a constant changes no probability
+LABEL = np.array([0, 1], np.int64)
+
+
+def tensor(values: Any) -> Any:
+    return ops.convert_to_tensor(np.asarray(values, np.float32))
+
+
+def close(found: Any, expected: Any) -> None:
+    expected = np.asarray(expected, np.float64)
+    assert tuple(found.shape) == expected.shape
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def gradients(of: Callable[..., Any], *values: Any) -> list[np.ndarray | None]:
+    """The gradient of the sum of `of` with respect to each of its arguments; None where nothing flows."""
+    inputs = [tf.Variable(np.asarray(value, np.float32)) for value in values]
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(of(*(tf.convert_to_tensor(v) for v in inputs)))
+    found = tape.gradient(total, inputs) if total.dtype.is_floating else [None] * len(inputs)
+    return [None if g is None else g.numpy() for g in found]
+
+
+def test_log_likelihood() -> None:
+    found = losses.log_likelihood(tensor(LOGITS), LABEL)
+    close(found, np.log([[1 / 2, 3 / 4], [3 / 4, 1 / 2]]))
+
+
+def test_cross_entropy_is_the_mean_over_steps() -> None:
+    close(losses.cross_entropy(tensor(LOGITS), LABEL), [-math.log(3 / 8) / 2, -math.log(3 / 8) / 2])
+
+
+def test_cross_entropy_of_a_sure_answer_does_not_overflow() -> None:
+    logits = tensor([[[200.0, -200.0]], [[-200.0, 200.0]]])
+    close(losses.cross_entropy(logits, np.array([0, 0])), [0, 400])
+
+
+def test_dense_rewards_are_gains_of_log_probability_over_chance() -> None:
+    found = losses.dense_rewards(tensor(LOGITS), LABEL)
+    # 1/2 -> 1/2 -> 3/4, and 1/2 -> 3/4 -> 1/2
+    close(found, [[0, math.log(3 / 2)], [math.log(3 / 2), math.log(2 / 3)]])
+
+
+def test_dense_rewards_add_up_to_the_whole_gain() -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4))
+    label = np.array([0, 3, 2])
+    last = losses.log_likelihood(tensor(logits), label).numpy()[:, -1]
+    np.testing.assert_allclose(
+        losses.dense_rewards(tensor(logits), label).numpy().sum(1), last + math.log(4), rtol=1e-5
+    )
+
+
+def test_discounted_returns() -> None:
+    rewards = tensor([[1, 2, 4], [0, 0, 8]])
+    close(losses.discounted_returns(rewards, 0.5), [[3, 4, 4], [2, 4, 8]])
+    close(losses.discounted_returns(rewards, 1.0), [[7, 6, 4], [8, 8, 8]])
+    close(losses.discounted_returns(rewards, 0.0), [[1, 2, 4], [0, 0, 8]])
+    close(losses.discounted_returns(tensor([[3.0]]), 0.5), [[3]])
+
+
+def test_advantages_are_normalised_over_the_batch() -> None:
+    returns, baseline = tensor([[4, 2], [1, 7]]), tensor([[1, 1], [2, 2]])
+    # 3, 1, -1, 5: mean 2, deviation sqrt(5)
+    close(losses.advantages(returns, baseline, tensor([1, 1])), np.array([[1, -1], [-3, 3]]) / math.sqrt(5))
+
+
+def test_rows_without_weight_do_not_shift_the_advantages_of_others() -> None:
+    returns = tensor([[3, 1], [1000, -1000]])
+    found = losses.advantages(returns, tensor(np.zeros((2, 2))), tensor([1, 0]))
+    close(found[:1], [[1, -1]])
+
+
+@pytest.mark.parametrize("weight", [[1, 1], [0, 0]])
+def test_equal_returns_and_empty_batches_give_no_advantage(weight: list[float]) -> None:
+    found = losses.advantages(tensor(np.full((2, 2), 3)), tensor(np.full((2, 2), 3)), tensor(weight))
+    close(found, np.zeros((2, 2)))
+
+
+def test_reinforce() -> None:
+    log_pi, advantage = tensor([[-1, -2], [-3, -4]]), tensor([[2, -1], [0.5, 0]])
+    close(losses.reinforce(log_pi, advantage), [(2 - 2) / 2, 1.5 / 2])
+
+
+def test_reinforce_flows_into_the_policy_alone() -> None:
+    advantage = [[2.0, -1.0], [0.5, 0.0]]
+    into_log_pi, into_advantage = gradients(losses.reinforce, [[-1.0, -2.0], [-3.0, -4.0]], advantage)
+    np.testing.assert_allclose(into_log_pi, -np.array(advantage) / 2)  # the mean over two steps
+    assert into_advantage is None
+
+
+def test_rewards_and_advantages_are_detached() -> None:
+    def whole(logits: Any, baseline: Any, log_pi: Any) -> Any:
+        returns = losses.discounted_returns(losses.dense_rewards(logits, LABEL), 0.9)
+        return losses.reinforce(log_pi, losses.advantages(returns, baseline, tensor([1, 1])))
+
+    into_logits, into_baseline, into_log_pi = gradients(whole, LOGITS, [[0.1, 0.2], [0.3, 0.4]], [[-1, -2], [-3, -4]])
+    assert into_logits is None
+    assert into_baseline is None
+    assert into_log_pi is not None
+    assert np.abs(into_log_pi).min() > 0
+    assert gradients(lambda x: losses.dense_rewards(x, LABEL), LOGITS) == [None]
+    assert gradients(lambda r, b: losses.advantages(r, b, tensor([1, 1])), [[1, 2], [3, 5]], [[0, 0], [0, 1]]) == [
+        None,
+        None,
+    ]
+
+
+def test_the_baseline_learns_by_its_own_error_alone() -> None:
+    returns, baseline = [[1.0, 3.0], [0.0, 2.0]], [[0.0, 1.0], [0.0, 4.0]]
+    close(losses.baseline_error(tensor(returns), tensor(baseline)), [(1 + 4) / 2, 4 / 2])
+    into_returns, into_baseline = gradients(losses.baseline_error, returns, baseline)
+    assert into_returns is None
+    np.testing.assert_allclose(into_baseline, [[-1, -2], [0, 2]])  # 2 (b - G) / T
+
+
+def test_entropy() -> None:
+    even, sure = [0.25] * 4, [1, 1e-30, 1e-30, 1e-30]
+    half = [0.5, 0.5, 1e-30, 1e-30]
+    log_p = tensor(np.log([[even, half], [sure, sure]]))
+    close(losses.entropy(log_p), [(math.log(4) + math.log(2)) / 2, 0])
+
+
+def test_cells_that_are_not_allowed_add_nothing_to_the_entropy() -> None:
+    log_p = ops.log_softmax(tensor([[[0.0, 0.0, -1e9]]]), axis=-1)
+    close(losses.entropy(log_p), [math.log(2)])
+    (gradient,) = gradients(losses.entropy, log_p.numpy())
+    assert np.isfinite(gradient).all()
+
+
+def test_guidance_is_the_policy_s_mass_on_lesions() -> None:
+    log_p = tensor(np.log([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]))
+    target = np.array([[[True, True, False], [False, False, True]]])
+    close(losses.guidance(log_p, target), [(-math.log(0.75) - math.log(0.8)) / 2])
+
+
+def test_steps_without_a_target_do_not_count() -> None:
+    p = [0.5, 0.25, 0.25]
+    log_p = tensor(np.log([[p, p], [p, p]]))
+    target = np.zeros((2, 2, 3), bool)
+    target[0, 1, 1] = True  # row 0: one step of two has a target; row 1: none
+    close(losses.guidance(log_p, target), [-math.log(0.25), 0])
+    (gradient,) = gradients(lambda x: losses.guidance(x, target), log_p.numpy())
+    assert not gradient[1].any()
+    assert not gradient[0, 0].any()
+    np.testing.assert_allclose(gradient[0, 1], [0, -1, 0], atol=1e-6)
+
+
+def test_no_mass_on_a_lesion_is_a_large_cost_and_not_an_infinite_one() -> None:
+    log_p = tensor([[[0.0, -1e9]]])
+    target = np.array([[[False, True]]])
+    close(losses.guidance(log_p, target), [-math.log(1e-8)])
+    (gradient,) = gradients(lambda x: losses.guidance(x, target), log_p.numpy())
+    assert np.isfinite(gradient).all()

@@ -1,0 +1,237 @@
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.draw import polygon
+
+from foveate.cohort.samples import Sample
+from foveate.config import Config
+from foveate.slides.overview_file import StoredOverview, read_overview
+from foveate.stages.overview import Outputs, run
+
+SHARED = os.environ.get("FOVEATE_SHARED")
+needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
+DATA = Path(str(SHARED), "data")
+
+
+@dataclasses.dataclass
+class Stage:
+    """The stage with the default configuration and a folder of results."""
+
+    config: Config
+    results: Path
+
+    def run(self, path: Path, **columns: Any) -> dict[str, Any]:
+        """Run it on the slide "a"; checks what holds for every slide and returns the status."""
+        out = self.out()
+        good = run(self.config, Sample("a", "p", path, **columns), out)
+        status = json.loads(out.status.read_text())
+        assert status["state"] == ("ok" if good else "failed")
+        assert bool(status["reason"]) != good
+        for picture in (out.thumbnail, out.tissue):
+            with Image.open(picture) as image:
+                assert min(image.size) > 10
+        with h5py.File(out.overview) as file:
+            assert (file.attrs["state"], file.attrs["reason"]) == (status["state"], status["reason"])
+        assert (read_overview(out.overview) is not None) == good
+        assert [p.name for p in self.results.rglob(".*")] == []
+        return dict(status)
+
+    def out(self) -> Outputs:
+        return Outputs.of("a", self.results)
+
+    def stored(self) -> StoredOverview:
+        stored = read_overview(self.out().overview)
+        assert stored is not None
+        return stored
+
+
+@pytest.fixture
+def stage(config: Config, tmp_path: Path) -> Stage:
+    return Stage(config, tmp_path / "results")
+
+
+def test_places_of_the_files() -> None:
+    assert Outputs.of("a", Path("results")) == Outputs(
+        Path("results/overview/a.h5"),
+        Path("results/thumbnails/a.jpg"),
+        Path("results/tissue/a.png"),
+        Path("results/status/a.json"),
+    )
+
+
+def test_a_good_slide(stage: Stage, tiny_slide: Any) -> None:
+    status = stage.run(tiny_slide.path)
+    assert status["slide"] == "a"
+    assert status["path"] == str(tiny_slide.path)
+    assert (status["mpp"], status["levels"], status["size_l0"]) == ([1, 1], 3, [2048, 1536])
+    assert (status["vendor"], status["reader"]) == ("generic-tiff", "openslide")
+    assert (status["remedy"], status["warnings"]) == ("", [])
+    assert status["tissue_share"] == pytest.approx(800 * 500 / (2048 * 1536), rel=0.05)
+    assert set(status["versions"]) >= {"foveate", "openslide"}
+    with Image.open(stage.out().thumbnail) as thumbnail, Image.open(stage.out().tissue) as tissue:
+        assert thumbnail.size == tissue.size == (128, 96)
+        assert thumbnail.format == "JPEG"
+        assert tissue.format == "PNG"
+
+
+def test_the_same_slide_gives_the_same_bytes(stage: Stage, tiny_slide: Any) -> None:
+    stage.run(tiny_slide.path)
+    files = [stage.out().overview, stage.out().thumbnail, stage.out().tissue]
+    before = [path.read_bytes() for path in files]
+    stage.run(tiny_slide.path)
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_lesions_lie_where_they_are_drawn(stage: Stage, tiny_slide: Any, tmp_path: Path) -> None:
+    square = [[480, 320], [800, 320], [800, 480], [480, 480]]  # level-0 px = um
+    annotation = tmp_path / "a.json"
+    annotation.write_text(json.dumps({"positive": [{"name": "x", "vertices": square}], "negative": []}))
+    stage.run(tiny_slide.path, annotation=annotation)
+    lesions = stage.stored().lesions
+    assert lesions is not None
+    expected = np.zeros((96, 128), np.uint16)
+    expected[20:30, 30:50] = 1
+    np.testing.assert_array_equal(lesions.index, expected)
+    assert lesions.diameter_um[0] == pytest.approx(np.hypot(320, 160))
+
+
+def test_an_annotation_that_cannot_be_read_fails_the_slide(stage: Stage, tiny_slide: Any, tmp_path: Path) -> None:
+    annotation = tmp_path / "a.json"
+    annotation.write_text("{")
+    status = stage.run(tiny_slide.path, annotation=annotation)
+    assert "a.json:1: not JSON" in status["reason"]
+    assert status["remedy"] == "correct the annotation column"
+    with Image.open(stage.out().thumbnail) as thumbnail:
+        assert thumbnail.size == (128, 96)  # what could be read is shown
+
+
+def test_a_slide_without_resolution(stage: Stage, make_slide: Callable[..., Any], tmp_path: Path) -> None:
+    tiny = make_slide(tmp_path / "a.tif", mpp=None)
+    assert "mpp column" in stage.run(tiny.path)["remedy"]
+    status = stage.run(tiny.path, mpp=1.0)
+    assert (status["mpp"], status["mpp_source"]) == ([1, 1], "the mpp column")
+
+
+@pytest.mark.parametrize(
+    ("paint", "reason"),
+    [
+        ({"tissue_um": None}, "no tissue was found"),
+        ({"tissue_um": None, "glass": (6, 4, 30)}, "background is dark"),
+    ],
+)
+def test_slides_with_nothing_to_look_at(
+    stage: Stage, make_slide: Callable[..., Any], tmp_path: Path, paint: dict[str, Any], reason: str
+) -> None:
+    status = stage.run(make_slide(tmp_path / "a.tif", **paint).path)
+    assert reason in status["reason"]
+    assert status["remedy"]
+    assert status["levels"] == 3
+
+
+def test_a_corrupt_tile_fails_the_slide(
+    stage: Stage, tiny_slide: Any, spoil_tile: Callable[..., None], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.tif"
+    shutil.copy(tiny_slide.path, bad)
+    spoil_tile(bad, 0, absent=False, page=2)
+    assert "cannot read 128 x 96 px at (0, 0) of level 2" in stage.run(bad)["reason"]
+
+
+def test_an_absent_tile_does_not(
+    stage: Stage, tiny_slide: Any, spoil_tile: Callable[..., None], tmp_path: Path
+) -> None:
+    sparse = tmp_path / "sparse.tif"
+    shutil.copy(tiny_slide.path, sparse)
+    spoil_tile(sparse, 3, absent=True, page=1)
+    fine = dataclasses.replace(stage.config, overview=dataclasses.replace(stage.config.overview, mpp=8.0))
+    dataclasses.replace(stage, config=fine).run(sparse)
+    assert (stage.stored().thumbnail[140:, 140:] == 255).all()
+    assert not stage.stored().tissue[128:, 128:].any()
+
+
+def test_files_that_are_no_slides(stage: Stage, tiny_slide: Any, tmp_path: Path) -> None:
+    assert "No such file" in stage.run(tmp_path / "absent.tif")["reason"]
+    assert "OpenSlide cannot open" in stage.run(tmp_path)["reason"]
+    cut = tmp_path / "cut.tif"
+    cut.write_bytes(tiny_slide.path.read_bytes()[: tiny_slide.path.stat().st_size * 6 // 10])
+    status = stage.run(cut)
+    assert "is cut short" in status["reason"]
+    assert "copy the file again" in status["remedy"]
+
+
+def test_a_slide_that_failed_and_was_mended(stage: Stage, tiny_slide: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"no slide")
+    assert stage.run(path)["state"] == "failed"
+    shutil.copy(tiny_slide.path, path)
+    assert stage.run(path)["state"] == "ok"
+
+
+def test_a_coarse_slide_is_enlarged_with_a_warning(
+    stage: Stage, make_slide: Callable[..., Any], tmp_path: Path
+) -> None:
+    tiny = make_slide(
+        tmp_path / "a.tif", size=(512, 384), mpp=(28.0, 28.0), levels=1, tissue_um=(2800, 2800, 8400, 8400)
+    )
+    warnings = stage.run(tiny.path)["warnings"]
+    assert warnings == ["level 0 has 28 um/px; the overview of 16 um/px is upsampled"]
+    assert stage.stored().thumbnail.shape == (672, 896, 3)
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "reason", "remedy"),
+    [
+        ("broken.svs", "OpenSlide cannot open", "exclude column"),
+        ("TCGA-CR-7395-no-mpp.svs", "does not state its resolution", "mpp column"),
+        ("fluorescence-DAPI.ndpi", "background is dark", "exclude column"),
+    ],
+)
+def test_real_slides_that_are_refused(stage: Stage, name: str, reason: str, remedy: str) -> None:
+    status = stage.run(DATA / "slides" / name)
+    assert reason in status["reason"]
+    assert remedy in status["remedy"]
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "mpp", "vendor"),
+    [
+        ("TCGA-CR-7395-no-mpp.svs", 0.5, "aperio"),
+        ("CMU-1-Small-Region.svs", None, "aperio"),
+        ("camelyon16_tumor_072_level7.dcm", None, "dicom"),
+    ],
+)
+def test_real_slides_that_are_read(stage: Stage, name: str, mpp: float | None, vendor: str) -> None:
+    status = stage.run(DATA / "slides" / name, mpp=mpp)
+    assert (status["state"], status["vendor"]) == ("ok", vendor)
+    assert 0.02 < status["tissue_share"] < 0.98
+
+
+@needs_shared
+def test_lesions_of_a_real_slide_lie_in_its_tissue(stage: Stage, tmp_path: Path) -> None:
+    outlines = json.loads((DATA / "annotations" / "camelyon16_tumor_072.json").read_text())
+    for part in (*outlines["positive"], *outlines["negative"]):
+        part["vertices"] = (np.array(part["vertices"]) / 128).tolist()  # the file holds level 7 alone
+    annotation = tmp_path / "level7.json"
+    annotation.write_text(json.dumps(outlines))
+    stage.run(DATA / "slides" / "camelyon16_tumor_072_level7.dcm", annotation=annotation)
+    stored = stage.stored()
+    assert stored.lesions is not None
+    lesion = stored.lesions.index > 0
+    assert stored.tissue[lesion].mean() >= 0.95
+    # the outlines themselves, drawn by other means, cover the same pixels
+    drawn = np.zeros(lesion.shape, bool)
+    for part in outlines["positive"]:
+        x, y = (np.array(part["vertices"]) * stored.geometry.mpp / stored.mpp).T
+        drawn[polygon(y - 0.5, x - 0.5, drawn.shape)] = True
+    assert (drawn & lesion).sum() / (drawn | lesion).sum() > 0.9
