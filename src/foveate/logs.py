@@ -14,7 +14,7 @@ LINE = "%(asctime)s %(levelname)s %(message)s"
 
 def quiet_libraries() -> None:
     """Silence TensorFlow's start-up notes. Must come before its import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from foveate.errors import FoveateError
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages import patients as patients_stage
 from foveate.stages import report
-from foveate.stages.history import write_history
+from foveate.stages.training.history import write_history
 
 SCALES_MPP = (1.0, 4.0, 32.0)
 SIDES = ("", "random_")

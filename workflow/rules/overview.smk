@@ -4,7 +4,17 @@
 rule overview:
     input:
         unpack(sample_files),
-        code=code("slides/*.py", "stages/overview.py", "files.py"),
+        code=code(
+            "files.py",
+            "slides/annotations.py",
+            "slides/geometry.py",
+            "slides/handle.py",
+            "slides/outlines.py",
+            "slides/overview.py",
+            "slides/overview_file.py",
+            "slides/tissue.py",
+            "stages/overview.py",
+        ),
     output:
         overview="results/overview/{slide}.h5",
         status="results/status/{slide}.json",

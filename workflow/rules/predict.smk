@@ -8,6 +8,8 @@ rule predict:
         code=code(
             "attention/*.py",
             "slides/sensor.py",
+            "stages/cohort.py",
+            "stages/determinism.py",
             "stages/predict.py",
             "stages/rollout.py",
         ),

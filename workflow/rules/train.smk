@@ -7,6 +7,8 @@ rule train:
         code=code(
             "attention/*.py",
             "slides/sensor.py",
+            "stages/cohort.py",
+            "stages/determinism.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",

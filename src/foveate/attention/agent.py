@@ -95,14 +95,14 @@ class Agent(keras.Model):
             for layer in group:
                 layer.trainable = name in parts
 
-    def begin(self, overview: Any) -> dict[str, Any]:
+    def begin(self, overview: Any, tissue: Any) -> dict[str, Any]:
         """Look at the whole slide small.
 
-        overview: (B, R * cell_px, C * cell_px, 3) uint8. Returns the memory of a rollout: h, c (B, state) of
+        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. Returns the memory of a rollout: h, c (B, state) of
         the core; strongest (B, K), the strongest evidence of each class so far; cells (B, N, context); salience
         and inhibition (B, N), N = R * C.
         """
-        cells, salience = self.context_network(overview)
+        cells, salience = self.context_network(overview, tissue)
         rows = ops.shape(overview)[0]
         zeros = ops.zeros((rows, self.settings["state"]), self.compute_dtype)
         return {
@@ -158,7 +158,7 @@ class Agent(keras.Model):
         vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
         evidence = ops.reshape(seen, (-1, steps, len(self.settings["classes"])))
         tissue = allowed = ops.reshape(ops.cast(inputs["tissue"], "bool"), (-1, rows * columns))
-        memory = self.begin(inputs["overview"])
+        memory = self.begin(inputs["overview"], inputs["tissue"])
         logits, log_p, baseline = [], [], []
         for t in range(steps):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
@@ -196,8 +196,9 @@ class FirstLook(keras.Model):
         self.built = True
 
     def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        memory = self.agent.begin(inputs["overview"])
-        return {**memory, "log_p": self.agent.choose(memory, inputs["allowed"])}
+        memory = self.agent.begin(inputs["overview"], inputs["tissue"])
+        allowed = ops.reshape(inputs["tissue"], ops.shape(memory["salience"]))
+        return {**memory, "log_p": self.agent.choose(memory, allowed)}
 
 
 class Fixation(keras.Model):

@@ -7,6 +7,8 @@ from keras import ops
 
 from foveate.attention.registry import PACKAGE
 
+LEAST_SPREAD = 0.02  # of the cells' colours, in units of full scale: a uniform slide is not blown up
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ContextNetwork(keras.layers.Layer):
@@ -29,7 +31,7 @@ class ContextNetwork(keras.layers.Layer):
             [
                 conv(16, 3, 2, padding="same", activation="relu"),
                 conv(features, 3, 2, padding="same", activation="relu"),
-                keras.layers.AveragePooling2D(cell_px // 4) if cell_px > 4 else keras.layers.Identity(),
+                keras.layers.MaxPooling2D(cell_px // 4) if cell_px > 4 else keras.layers.Identity(),
                 conv(features, 3, padding="same", activation="relu"),
                 conv(features, 3, padding="same", activation="relu"),
             ],
@@ -41,11 +43,23 @@ class ContextNetwork(keras.layers.Layer):
         self.net.build((None, None, None, 3))
         self.salience.build((None, self.features))
 
-    def call(self, overview: Any) -> tuple[Any, Any]:
-        """(B, R * cell_px, C * cell_px, 3) uint8 to features (B, R * C, features) and salience (B, R * C)."""
-        maps = self.net(ops.cast(overview, self.compute_dtype) / 127.5 - 1.0)
+    def call(self, overview: Any, tissue: Any) -> tuple[Any, Any]:
+        """Features (B, R * C, features) and salience (B, R * C) of the cells.
+
+        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool, cells with tissue; colours are
+        taken relative to theirs, because stains differ more between slides than tissues within one.
+        """
+        maps = self.net(self._relative(ops.cast(overview, self.compute_dtype) / 255.0, tissue))
         cells = ops.reshape(maps, (ops.shape(maps)[0], -1, self.features))
         return cells, self.salience(cells)[..., 0]
+
+    def _relative(self, image: Any, tissue: Any) -> Any:
+        pooled = ops.average_pool(image, self.cell_px)
+        weight = ops.cast(tissue, self.compute_dtype)[..., None]
+        count = ops.sum(weight, axis=(1, 2), keepdims=True)
+        mean = ops.sum(pooled * weight, axis=(1, 2), keepdims=True) / count
+        variance = ops.sum((pooled - mean) ** 2 * weight, axis=(1, 2), keepdims=True) / count
+        return (image - mean) / (ops.sqrt(variance) + LEAST_SPREAD) / 2.0
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "features": self.features, "cell_px": self.cell_px}

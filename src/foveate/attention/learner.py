@@ -9,6 +9,7 @@ from keras import ops
 from foveate.attention import losses
 from foveate.attention.agent import Agent
 
+MAX_LESIONS = 8  # of a slide, in the guide; further ones count in none
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
 
 
@@ -27,7 +28,7 @@ class Learner(keras.Model):
     """Agent and hybrid loss. `train_on_batch(x)` makes one update and returns the mean of each part so far.
 
     x holds the inputs of `Agent.call`, and label (B,) int; weight (B,), 0 for a row that does not count;
-    lesion (B, R, C) bool, cells that hold annotated tumor.
+    lesion (B, R, C), not 0 where a cell holds annotated tumor.
     """
 
     def __init__(self, agent: Agent, weights: LossWeights, **kwargs: Any) -> None:
@@ -94,7 +95,7 @@ def unvisited_lesion(lesion: Any, cell: Any) -> Any:
 class GuideLearner(keras.Model):
     """Trains the policy's first choice on annotated lesion cells, from overviews alone.
 
-    x: overview as in `Agent.begin`; tissue and lesion (B, R, C) bool.
+    x: overview and tissue as in `Agent.begin`; lesion (B, R, C), 0 for none, k for the k-th.
     """
 
     def __init__(self, agent: Agent, **kwargs: Any) -> None:
@@ -104,17 +105,19 @@ class GuideLearner(keras.Model):
 
     def call(self, inputs: dict[str, Any]) -> Any:
         """Log-probabilities (B, N) of the first cell."""
-        memory = self.agent.begin(inputs["overview"])
+        memory = self.agent.begin(inputs["overview"], inputs["tissue"])
         tissue = ops.reshape(ops.cast(inputs["tissue"], "bool"), ops.shape(memory["salience"]))
         return self.agent.choose(memory, tissue)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """-log of the policy's mass on the lesion cells, mean over rows."""
+        """-log of the policy's mass on a lesion's cells, mean over lesions, so that small ones count as much."""
         del y, sample_weight, training
-        lesion = ops.reshape(ops.cast(x["lesion"], "bool"), ops.shape(y_pred))
-        return ops.mean(losses.guidance(y_pred[:, None], lesion[:, None]))
+        lesion = ops.reshape(ops.cast(x["lesion"], "int32"), ops.shape(y_pred))
+        target = ops.equal(lesion[:, None], ops.arange(1, MAX_LESIONS + 1)[None, :, None])
+        steps = ops.repeat(y_pred[:, None], MAX_LESIONS, axis=1)
+        return ops.mean(losses.guidance(steps, target))
 
 
 class GlimpseLearner(keras.Model):

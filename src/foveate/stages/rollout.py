@@ -105,7 +105,7 @@ class Roller:
         """
         _, rows, columns = batch.tissue.shape
         allowed = batch.tissue.reshape(-1, rows * columns)
-        memory = self._first.predict_on_batch({"overview": batch.image, "allowed": allowed})
+        memory = self._first.predict_on_batch({"overview": batch.image, "tissue": batch.tissue})
         middle = np.stack([_middle_um(o) for o in batch.overviews])
         made: list[tuple[Any, ...]] = []
         errors: dict[int, SlideError] = {}

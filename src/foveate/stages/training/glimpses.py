@@ -61,8 +61,7 @@ class Glimpses:
         salience = []
         for first in range(0, len(slides), size):
             batch = make_batch(slides[first : first + size], session.grid, session.config.tissue.cell_share)
-            tissue = batch.tissue.reshape(len(batch.tissue), -1)
-            log_p = look.predict_on_batch({"overview": batch.image, "allowed": tissue})["log_p"]
+            log_p = look.predict_on_batch({"overview": batch.image, "tissue": batch.tissue})["log_p"]
             salience += list(np.exp(log_p).reshape(-1, *session.grid))
         labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
         return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)

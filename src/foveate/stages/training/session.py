@@ -105,14 +105,19 @@ class Session:
             log.warning("left out of training: %s", error)
             self.state.dropped[error.slide] = error.reason
 
-    def lesion_cells(self, overview: StoredOverview) -> NDArray[np.bool_]:
-        """Cells on the session's grid, (R, C), that can be looked at and hold annotated tumor."""
-        cells = np.zeros(self.grid, bool)
-        if overview.lesions is not None and self.label[overview.slide]:
-            rows, columns = np.nonzero(overview.lesions.index)
-            cells[rows // overview.cell_px, columns // overview.cell_px] = True
+    def lesion_cells(self, overview: StoredOverview) -> NDArray[np.int32]:
+        """Which annotated lesion each cell of the session's grid (R, C) holds: 0 for none, k for the k-th.
+
+        Cells that cannot be looked at hold none; where two lesions share a cell it holds the smaller one.
+        """
+        cells = np.zeros(self.grid, np.int32)
+        lesions = overview.lesions
+        if lesions is not None and self.label[overview.slide]:
+            for number in np.argsort(-lesions.diameter_um) + 1:
+                rows, columns = np.nonzero(lesions.index == number)
+                cells[rows // overview.cell_px, columns // overview.cell_px] = number
             tissue = tissue_cells(overview, self.config.tissue.cell_share)
-            cells[: tissue.shape[0], : tissue.shape[1]] &= tissue
+            cells[: tissue.shape[0], : tissue.shape[1]] *= tissue
         return cells
 
     @property
