@@ -33,13 +33,11 @@ COHORT = (
     TinySlide("p0_b", "p0", "macro", "pN1", "train"),
     TinySlide("p1_a", "p1", "micro", "pN1mi", "train"),
     TinySlide("p1_b", "p1", "itc", "pN1mi", "train"),
-    TinySlide("p2_a", "p2", "negative", "pN1", "val"),
-    TinySlide("p2_b", "p2", "macro", "pN1", "val"),
+    TinySlide("p2_a", "p2", "macro", "pN1", "val"),
     TinySlide("p3_a", "p3", "macro", "pN1", "test"),
     TinySlide("p3_b", "p3", "negative", "pN1", "test"),
     TinySlide("p4_a", "p4", "negative", "pN0", "test"),
-    TinySlide("p5_a", "p5", "micro", "pN1mi", "test"),
-    TinySlide("p6_a", "p6"),
+    TinySlide("p5_a", "p5"),
 )
 
 

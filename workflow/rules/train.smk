@@ -9,6 +9,7 @@ rule train:
             "slides/sensor.py",
             "stages/cohort.py",
             "stages/determinism.py",
+            "stages/augment.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",

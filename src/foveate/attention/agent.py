@@ -66,7 +66,7 @@ class Agent(keras.Model):
         self.core = keras.layers.LSTMCell(state, name="core")
         self.context_network = ContextNetwork(context, round(cell_um / overview_mpp), name="context_network")
         self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")
-        self.action_network = keras.layers.Dense(len(classes), name="action_network")
+        self.action_network = keras.layers.Dense(len(classes), kernel_initializer="zeros", name="action_network")
         self.baseline_network = keras.layers.Dense(1, name="baseline_network")
 
     def build(self, input_shape: Any = None) -> None:
@@ -98,8 +98,8 @@ class Agent(keras.Model):
     def begin(self, overview: Any, tissue: Any) -> dict[str, Any]:
         """Look at the whole slide small.
 
-        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. Returns the memory of a rollout: h, c (B, state) of
-        the core; strongest (B, K), the strongest evidence of each class so far; cells (B, N, context); salience
+        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. Returns the memory of a rollout:
+        h, c (B, state) of the core; strongest (B, K), the strongest evidence of each class so far; cells (B, N, context); salience
         and inhibition (B, N), N = R * C.
         """
         cells, salience = self.context_network(overview, tissue)

@@ -8,6 +8,7 @@ from keras import ops
 from foveate.attention.registry import PACKAGE
 
 NEVER = -1e9  # logit of a cell that cannot be chosen
+HEIGHT = 4.0  # of the inhibition before training: the surroundings become e^4 times less likely
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -28,7 +29,9 @@ class CellPolicy(keras.layers.Layer):
         super().__init__(**kwargs)
         self.features, self.spread = features, spread
         self.query = keras.layers.Dense(features, name="query")
-        self.height = keras.layers.Dense(1, activation="softplus", name="height")
+        self.height = keras.layers.Dense(
+            1, activation="softplus", bias_initializer=keras.initializers.Constant(HEIGHT), name="height"
+        )
 
     def build(self, state_shape: tuple[int | None, ...]) -> None:
         self.query.build(state_shape)

@@ -19,7 +19,7 @@ LAYERS = (
 NOWHERE = np.float32(-1e4)
 
 # Largest diameters of the lesions of a slide class, um: (least, largest). Well inside the limits of 200 and 2000.
-SIZES = {"itc": (90.0, 180.0), "micro": (300.0, 1700.0), "macro": (2300.0, 4200.0)}
+SIZES = {"itc": (120.0, 190.0), "micro": (350.0, 1600.0), "macro": (2300.0, 4200.0)}
 CENTRES = (80.0, 1500.0)
 MERGED = (2000.0, 3800.0)
 RIM = 35.0  # um of plain lymphoid tissue left between a region and the capsule
@@ -128,9 +128,9 @@ def lesions(rng: np.random.Generator, label: str, nodes: list[Outline]) -> list[
 
 
 def centres(rng: np.random.Generator, nodes: list[Outline], taken: list[Outline]) -> list[Outline]:
-    """The outlines of a slide's germinal centres: 4 to 9 of all sizes, and on some slides one merged cluster."""
-    sizes = [uniform_log(rng, CENTRES) for _ in range(rng.integers(4, 10))]
-    if rng.uniform() < 0.3:
+    """The outlines of a slide's germinal centres: 3 to 6 of all sizes, and on some slides one merged cluster."""
+    sizes = [uniform_log(rng, CENTRES) for _ in range(rng.integers(3, 7))]
+    if rng.uniform() < 0.2:
         sizes.append(uniform_log(rng, MERGED))
     return put(rng, sorted(sizes, reverse=True), nodes, taken, least=CENTRES[0])
 

@@ -47,12 +47,13 @@ class Slide:
             ) from error
 
 
-def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
+def open_slide(name: str, path: str | Path, mpp: float | None = None, *, check: bool = True) -> Slide:
     """Open a slide with OpenSlide.
 
     Parameters
     ----------
     mpp : um per level-0 pixel, over what the file states; needed where it states nothing.
+    check : whether to compare the file's length with its table of tiles, which costs more than the opening.
 
     Raises
     ------
@@ -74,7 +75,8 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
             "correct the path column, copy the file again, or set the exclude column",
         ) from error
     try:
-        _check_length(name, path)
+        if check:
+            _check_length(name, path)
         pixel_um, source = _resolution(name, handle, mpp)
     except SlideError:
         handle.close()

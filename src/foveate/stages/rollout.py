@@ -11,6 +11,7 @@ from foveate.attention.agent import Agent, FirstLook, Fixation
 from foveate.errors import SlideError
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.augment import Variety, stain
 
 WHERE_UM = 10_000.0  # locations reach the model in centimetres from the middle of the overview
 GRID_STEP = 16  # grids are padded to a multiple of this many cells, so that few shapes are compiled
@@ -98,10 +99,10 @@ class Roller:
         self._sensor = sensor
         self._first, self._fixation = FirstLook(agent), Fixation(agent)
 
-    def run(self, batch: Batch, steps: int, choose: Chooser, jitter: np.random.Generator | None = None) -> Rollout:
+    def run(self, batch: Batch, steps: int, choose: Chooser, change: Variety | None = None) -> Rollout:
         """Make `steps` fixations on every slide of the batch.
 
-        jitter: where given, each glimpse lies anywhere in its cell, not in its middle.
+        change: where given, glimpses lie anywhere in their cells, are stained otherwise, and mirrored in place.
         """
         _, rows, columns = batch.tissue.shape
         allowed = batch.tissue.reshape(-1, rows * columns)
@@ -113,14 +114,17 @@ class Roller:
             log_p = memory.pop("log_p")
             cell = choose(log_p, allowed).astype(np.int32)
             at = np.stack([cell // columns, cell % columns], 1).astype(np.float64)
-            if jitter is not None:
-                at += jitter.random(at.shape) - 0.5
+            if change is not None:
+                at += change.rng.random(at.shape) - 0.5
             location = np.stack([o.cell_centre_um(a) for o, a in zip(batch.overviews, at, strict=True)])
             where = ((location - middle) / WHERE_UM).astype(np.float32)
             seen = self._sensor.read(batch.overviews, location)
             errors = {**seen.errors, **errors}
+            pixels = seen.pixels
+            if change is not None:
+                where, pixels = where * change.mirror.astype(np.float32), stain(pixels, change.exponents)
             memory |= {
-                "pixels": seen.pixels,
+                "pixels": pixels,
                 "where": where,
                 "cell": cell,
                 "allowed": allowed,
@@ -129,9 +133,9 @@ class Roller:
             memory |= self._fixation.predict_on_batch(memory)
             allowed = memory["allowed"]
             probability = np.exp(np.take_along_axis(log_p, cell[:, None].astype(np.int64), 1)[:, 0])
-            made.append((location.astype(np.float32), where, cell, probability, memory.pop("logits"), seen.pixels))
-        location_um, where_t, cells, probabilities, logits, pixels = (np.stack(c, 1) for c in zip(*made, strict=True))
-        return Rollout(location_um, where_t, cells, probabilities, logits, pixels, errors)
+            made.append((location.astype(np.float32), where, cell, probability, memory.pop("logits"), pixels))
+        location_um, where_t, cells, probabilities, logits, glimpses = (np.stack(c, 1) for c in zip(*made, strict=True))
+        return Rollout(location_um, where_t, cells, probabilities, logits, glimpses, errors)
 
 
 def _middle_um(overview: StoredOverview) -> NDArray[np.float64]:

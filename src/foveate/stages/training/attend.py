@@ -10,6 +10,7 @@ from foveate.attention.learner import Learner, LossWeights
 from foveate.errors import FoveateError
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
+from foveate.stages.augment import variety
 from foveate.stages.rollout import Roller, greedy, make_batch, sampled
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.session import Session, mean_of
@@ -54,7 +55,7 @@ class Attend:
     def _update(self, slides: list[StoredOverview], rng: np.random.Generator) -> dict[str, float]:
         session = self._session
         batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
-        seen = self._roller.run(batch, session.config.glimpse.count, sampled(rng), jitter=rng)
+        seen = self._roller.run(batch, session.config.glimpse.count, sampled(rng), variety(len(slides), rng))
         for error in seen.errors.values():
             session.drop(error)
         x = {

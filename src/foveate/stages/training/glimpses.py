@@ -2,12 +2,12 @@
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent, FirstLook
 from foveate.attention.learner import GlimpseLearner
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
+from foveate.stages.augment import stain, stain_exponents, turn
 from foveate.stages.rollout import make_batch
 from foveate.stages.training.patches import PatchSampler
 from foveate.stages.training.session import Session, mean_of
@@ -51,7 +51,7 @@ class Glimpses:
                 session.drop(error)
             kept = [k for k in range(len(slides)) if k not in seen.errors]
             if kept:
-                pixels = turned(seen.pixels[kept], rng)
+                pixels = turn(stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng)
                 done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
 
@@ -65,12 +65,3 @@ class Glimpses:
             salience += list(np.exp(log_p).reshape(-1, *session.grid))
         labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
         return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)
-
-
-def turned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each glimpse (n, S, g, g, 3) in one of the square's eight orientations."""
-    out = np.empty_like(pixels)
-    for row, (quarter, flip) in enumerate(rng.integers((4, 2), size=(len(pixels), 2))):
-        glimpse = pixels[row, :, :, ::-1] if flip else pixels[row]
-        out[row] = np.rot90(glimpse, quarter, axes=(1, 2))
-    return out

@@ -1,0 +1,266 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from foveate.attention.agent import Agent, FirstLook
+from foveate.attention.learner import (
+    MAX_LESIONS,
+    PARTS,
+    GlimpseLearner,
+    GuideLearner,
+    Learner,
+    LossWeights,
+    hybrid_loss,
+    unvisited_lesion,
+)
+
+WEIGHTS = LossWeights(reinforce=0.1, baseline=0.5, guidance=0.3, entropy=0.02, discount=0.9)
+NETWORKS = ("context_network", "policy", "glimpse_network", "core", "action_network", "baseline_network")
+CHOOSING, SEEING = {"context_network", "policy"}, {"glimpse_network", "core", "action_network"}
+
+
+@pytest.fixture
+def x(make_rollout: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Four slides, three steps, a lesion of two cells on two of them."""
+    made = make_rollout(rows=4, steps=3)
+    made["lesion"][0, 1, 1:3] = made["lesion"][2, 0, :2] = 1
+    return made
+
+
+def gradients(agent: Agent, loss: Callable[[dict[str, Any]], Any], x: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The gradient of `loss` of the replay, by the path of the variable; zeros where nothing flows."""
+    variables = agent.trainable_variables
+    with tf.GradientTape() as tape:
+        total = loss(agent(x))
+    found = tape.gradient(total, [v.value for v in variables])
+    return {
+        v.path: np.zeros(v.shape) if g is None else ops.convert_to_numpy(g)
+        for v, g in zip(variables, found, strict=True)
+    }
+
+
+def reached(agent: Agent, found: dict[str, np.ndarray]) -> set[str]:
+    """The networks that a gradient flows into."""
+    return {n for n in NETWORKS if any(np.abs(found[v.path]).max() > 1e-9 for v in getattr(agent, n).weights)}
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ("cross_entropy", SEEING),
+        ("reinforce", CHOOSING),
+        ("guidance", CHOOSING),
+        ("entropy", CHOOSING),
+        ("baseline_error", {"baseline_network"}),
+    ],
+)
+def test_each_part_of_the_loss_teaches_its_own_networks(
+    agent: Agent, x: dict[str, Any], part: str, expected: set[str]
+) -> None:
+    found = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0][part]), x)
+    assert reached(agent, found) == expected
+
+
+def test_reinforce_reaches_every_variable_of_the_policy(agent: Agent, x: dict[str, Any]) -> None:
+    found = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0]["reinforce"]), x)
+    for variable in agent.policy.weights:
+        assert np.abs(found[variable.path]).max() > 1e-7, variable.path
+
+
+def test_reinforce_is_the_gradient_of_log_pi_times_the_advantage(agent: Agent, x: dict[str, Any]) -> None:
+    whole = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0]["reinforce"]), x)
+    replay = {name: value.numpy() for name, value in agent(x).items()}
+    log_p = replay["logits"] - np.logaddexp.reduce(replay["logits"], axis=-1, keepdims=True)
+    right = log_p[np.arange(4), :, x["label"]]
+    reward = np.diff(right, prepend=-math.log(4))
+    returns = reward.copy()
+    for t in (1, 0):
+        returns[:, t] += 0.9 * returns[:, t + 1]
+    advantage = returns - replay["baseline"]
+    advantage = (advantage - advantage.mean()) / advantage.std()
+    by_hand = gradients(agent, lambda r: -ops.mean(r["log_pi"] * ops.array(advantage, "float32")), x)
+    for path in by_hand:
+        np.testing.assert_allclose(whole[path], by_hand[path], atol=1e-5)
+
+
+def test_the_total_is_the_weighted_sum_of_the_parts(agent: Agent, x: dict[str, Any]) -> None:
+    rows, total = hybrid_loss(x, agent(x), WEIGHTS)
+    assert set(rows) == set(PARTS)
+    assert all(value.shape == (4,) for value in rows.values())
+    r = {name: value.numpy() for name, value in rows.items()}
+    expected = r["cross_entropy"] + 0.1 * r["reinforce"] + 0.5 * r["baseline_error"] + 0.3 * r["guidance"]
+    np.testing.assert_allclose(total.numpy(), expected - 0.02 * r["entropy"], rtol=1e-5)
+    assert (r["guidance"] > 0).tolist() == [True, False, True, False]
+    assert (r["entropy"] > 0).all()
+
+
+def test_accuracy_and_reward(x: dict[str, Any]) -> None:
+    logits = np.zeros((4, 3, 4), np.float32)
+    logits[np.arange(4), 1, x["label"]] = 50  # right in the middle, and at the end for half of them
+    logits[[0, 1], 2, x["label"][:2]] = 50
+    logits[[2, 3], 2, 0] = 50
+    replay = {"logits": logits, "log_p": np.full((4, 3, 12), -math.log(12), np.float32)}
+    replay |= {"log_pi": replay["log_p"][..., 0], "baseline": np.zeros((4, 3), np.float32)}
+    rows, _ = hybrid_loss(x, {k: ops.array(v) for k, v in replay.items()}, WEIGHTS)
+    np.testing.assert_array_equal(rows["accuracy"].numpy(), [1, 1, 0, 0])
+    np.testing.assert_allclose(rows["reward"].numpy(), [math.log(4)] * 2 + [math.log(4) - 50] * 2, rtol=1e-5)
+    np.testing.assert_allclose(rows["entropy"].numpy(), math.log(12), rtol=1e-5)
+
+
+def test_a_visited_lesion_cell_is_no_goal_any_more() -> None:
+    lesion = np.zeros((2, 2, 3), np.int32)
+    lesion[0, 0, 1] = lesion[0, 1, 2] = lesion[1, 1, 0] = 2
+    goals = unvisited_lesion(ops.array(lesion), ops.array([[5, 0, 1], [0, 1, 2]])).numpy()
+    cells = [[np.flatnonzero(step).tolist() for step in row] for row in goals]
+    assert cells == [[[1, 5], [1], [1]], [[3], [3], [3]]]
+
+
+def compiled(agent: Agent) -> Learner:
+    learner = Learner(agent, WEIGHTS)
+    learner.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
+    return learner
+
+
+def test_rows_without_weight_do_not_count(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
+    def learn(x: dict[str, Any]) -> tuple[dict[str, float], list[np.ndarray]]:
+        agent = make_agent()
+        figures = compiled(agent).train_on_batch(x, return_dict=True)
+        return figures, [v.numpy() for v in agent.trainable_variables]
+
+    first_three = {name: value[:3] for name, value in x.items()}
+    spoiled = {name: value.copy() for name, value in x.items()}
+    spoiled["weight"][3] = 0
+    spoiled["pixels"][3] = 0  # as where a glimpse could not be read
+    spoiled["label"][3] = 1
+    spoiled["lesion"][3] = 1
+    expected, found = learn(first_three), learn(spoiled)
+    assert found[0] == pytest.approx(expected[0], rel=1e-4, abs=1e-5)
+    for a, b in zip(expected[1], found[1], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_batch_without_any_weight_changes_nothing(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
+    agent = make_agent()
+    before = [v.numpy() for v in agent.variables]
+    figures = compiled(agent).train_on_batch({**x, "weight": np.zeros(4, np.float32)}, return_dict=True)
+    assert figures["loss"] == 0
+    for variable, value in zip(agent.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_the_figures_of_an_update_are_those_of_its_batch(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
+    agent = make_agent()
+    learner = compiled(agent)
+    for _ in range(2):  # the second is no mean over both
+        rows, total = hybrid_loss(x, agent(x), WEIGHTS)
+        figures = learner.train_on_batch(x, return_dict=True)
+        assert set(figures) == {"loss", *PARTS}
+        assert figures["loss"] == pytest.approx(float(ops.mean(total)), rel=1e-4)
+        for name in PARTS:
+            assert figures[name] == pytest.approx(float(ops.mean(rows[name])), rel=1e-4, abs=1e-6)
+
+
+def uniform_policy(make_agent: Callable[..., Agent]) -> Agent:
+    """An agent that likes every tissue cell alike."""
+    agent = make_agent()
+    for layer in (agent.policy.query, agent.context_network.salience):
+        layer.set_weights([np.zeros(w.shape) for w in layer.weights])
+    return agent
+
+
+def guide_loss(learner: GuideLearner, x: dict[str, Any]) -> float:
+    given = {name: ops.array(x[name]) for name in ("overview", "tissue", "lesion")}
+    return float(learner.compute_loss(x=given, y_pred=learner(given)))
+
+
+def test_the_guide_s_loss_on_a_uniform_policy(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    learner, x = GuideLearner(uniform_policy(make_agent)), make_rollout(rows=3)
+    x["tissue"][1, 2] = False  # 12, 8 and 12 tissue cells
+    x["lesion"][0, 1, :] = 1
+    x["lesion"][1, 0, 0] = 1
+    x["lesion"][1, 1, :2] = 3  # a lesion may be hidden behind others
+    rows = [-math.log(4 / 12), (-math.log(1 / 8) - math.log(2 / 8)) / 2, 0]
+    assert guide_loss(learner, x) == pytest.approx(sum(rows) / 3, rel=1e-5)
+
+
+def test_lesions_beyond_the_last_that_fits_do_not_count(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    learner, x = GuideLearner(uniform_policy(make_agent)), make_rollout(rows=1)
+    x["lesion"][0].flat[:10] = np.arange(1, 11)
+    assert MAX_LESIONS == 8
+    assert guide_loss(learner, x) == pytest.approx(math.log(12), rel=1e-5)
+
+
+# nothing inhibits a first choice
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height")
+def test_the_guide_teaches_where_to_look(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    agent, x = make_agent(), make_rollout(rows=2)
+    x["lesion"][0, 1, 2] = x["lesion"][1, 0, 0] = 1
+    agent.learn_only("context", "policy")
+    learner = GuideLearner(agent)
+    learner.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    others = [v.numpy() for v in (*agent.glimpse_network.variables, *agent.core.variables)]
+    given = {name: x[name] for name in ("overview", "tissue", "lesion")}
+    before = guide_loss(learner, x)
+    for _ in range(15):
+        learner.train_on_batch(given)
+    assert guide_loss(learner, x) < before / 2
+    for variable, value in zip((*agent.glimpse_network.variables, *agent.core.variables), others, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_sight_learns_from_glimpses_alone(agent: Agent, x: dict[str, Any]) -> None:
+    pixels = ops.array(x["pixels"][:, 0])
+    logits = GlimpseLearner(agent)(pixels)
+    assert logits.shape == (4, 4)
+    _, evidence = agent.glimpse_network(pixels, ops.zeros((4, 2)))
+    np.testing.assert_allclose(ops.log_softmax(logits).numpy(), evidence.numpy(), atol=1e-5)
+
+
+def hidden_answers(rng: np.random.Generator, rows: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slides of 4 x 4 cells of which one is dark: overview, the dark cell, and the class that a glimpse there shows."""
+    dark, label = rng.integers(0, 16, rows), rng.integers(0, 2, rows)
+    cells = rng.integers(180, 230, (rows, 16, 3))
+    cells[np.arange(rows), dark] = rng.integers(40, 90, (rows, 3))
+    return cells.reshape(rows, 4, 4, 3).repeat(4, 1).repeat(4, 2).astype(np.uint8), dark, label
+
+
+def glimpses(cell: np.ndarray, dark: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(B, 1, 1, 16, 16, 3): red or blue in the dark cell, white elsewhere."""
+    colours = np.array([[200, 0, 0], [0, 0, 200], [255, 255, 255]], np.uint8)
+    shown = colours[np.where(cell == dark, label, 2)]
+    return np.broadcast_to(shown[:, None, None, None, None], (len(cell), 1, 1, 16, 16, 3))
+
+
+def test_reinforce_alone_finds_where_the_answer_is(make_agent: Callable[..., Agent]) -> None:
+    agent = make_agent(scales_mpp=[4.0], classes=["red", "blue"], context=16)
+    agent.policy.height.trainable = False  # a single fixation leaves nothing to inhibit
+    learner = Learner(agent, LossWeights(reinforce=1.0, baseline=0.5, guidance=0.0, entropy=0.03, discount=1.0))
+    learner.compile(keras.optimizers.Adam(5e-3))
+    look, rng, tissue = FirstLook(agent), np.random.default_rng(0), np.ones((64, 4, 4), bool)
+
+    def policy(overview: np.ndarray) -> np.ndarray:
+        return look.predict_on_batch({"overview": overview, "tissue": tissue})["log_p"]
+
+    for _ in range(100):
+        overview, dark, label = hidden_answers(rng)
+        cell = (policy(overview) + rng.gumbel(size=(64, 16))).argmax(1)
+        x = {"overview": overview, "tissue": tissue, "pixels": glimpses(cell, dark, label)}
+        x |= {"where": np.zeros((64, 1, 2), np.float32), "cell": cell[:, None].astype(np.int32)}
+        x |= {"label": label.astype(np.int32), "weight": np.ones(64, np.float32), "lesion": np.zeros((64, 4, 4))}
+        learner.train_on_batch(x)
+    fresh, dark, _ = hidden_answers(rng)
+    log_p = policy(fresh)
+    assert (log_p.argmax(1) == dark).mean() > 0.9
+    assert np.exp(log_p[np.arange(64), dark]).mean() > 0.9

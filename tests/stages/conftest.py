@@ -1,0 +1,121 @@
+"""A cohort of tiny slides with lesions, and settings for a model that is trained in a moment."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foveate.cohort.samples import Fold, Sample
+from foveate.config import Config
+from foveate.stages.overview import survey
+
+# `foveate.stages.determinism` must come before TensorFlow's first operation, which other tests may have made
+os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+
+# level-0 px = um; tissue lies at 200 to 900, 100 to 600
+SIZE, TISSUE_UM = (1024, 768), (200, 100, 900, 600)
+LESIONS = {
+    "itc_a": [(300, 200, 400, 300)],
+    "micro_a": [(260, 140, 640, 500), (700, 300, 800, 400)],
+    "macro_a": [(240, 120, 860, 560)],
+    "micro_v": [(500, 200, 800, 500)],
+}
+TRAIN = ["neg_a", "neg_b", "neg_c", "itc_a", "micro_a", "macro_a"]
+VAL = ["neg_v", "micro_v"]
+LABELS = {"neg": "negative", "itc": "itc", "micro": "micro", "macro": "macro"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """Slides with overviews, made with `config`."""
+
+    config: Config
+    samples: list[Sample]
+    fold: Fold
+    overviews: Path
+
+    def tuned(self, **sections: dict[str, Any]) -> "Cohort":
+        """The cohort with other settings, as `train={"epochs": 1}`."""
+        changed = {k: dataclasses.replace(getattr(self.config, k), **v) for k, v in sections.items()}
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **changed))
+
+    def sample(self, slide: str) -> Sample:
+        return next(s for s in self.samples if s.slide == slide)
+
+    def relabelled(self, slide: str, label: str) -> "Cohort":
+        samples = [dataclasses.replace(s, label=label) if s.slide == slide else s for s in self.samples]
+        return dataclasses.replace(self, samples=samples)
+
+    def split(self, train: list[str], val: list[str]) -> "Cohort":
+        return dataclasses.replace(self, fold=Fold("0", train, val, [], []))
+
+    def with_slide(self, slide: str, path: Path, label: str) -> "Cohort":
+        """The cohort and one more training slide, whose overview is made now."""
+        sample = Sample(slide, "p", path, label)
+        good = survey(self.config, sample, self.overviews / f"{slide}.h5", self.overviews / f"{slide}.json")
+        assert good
+        more = dataclasses.replace(self, samples=[*self.samples, sample])
+        return more.split([*self.fold.train, slide], self.fold.val)
+
+
+def write_annotation(path: Path, boxes: list[tuple[int, int, int, int]]) -> Path:
+    """Rectangles (left, top, right, bottom) in level-0 px."""
+    outlines = [
+        {"name": str(k), "vertices": [[left, top], [right, top], [right, bottom], [left, bottom]]}
+        for k, (left, top, right, bottom) in enumerate(boxes)
+    ]
+    path.write_text(json.dumps({"positive": outlines, "negative": []}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_config(config: Config) -> Config:
+    """A model and a training as small as they get."""
+    return dataclasses.replace(
+        config,
+        glimpse=dataclasses.replace(config.glimpse, px=16, scales_mpp=(4.0, 32.0), count=2),
+        model=dataclasses.replace(config.model, features=8, state=8, context=8),
+        train=dataclasses.replace(
+            config.train, guide_epochs=2, pretrain_epochs=2, pretrain_patches=12, epochs=2, batch=4, threads=2
+        ),
+        predict=dataclasses.replace(config.predict, batch=2, threads=2),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_cohort(tiny_config: Config, make_slide: Callable[..., Any]) -> Callable[[Path], Cohort]:
+    """Write the cohort into a folder. Its slides show the same tissue; they differ by label and annotation."""
+
+    def make(folder: Path) -> Cohort:
+        slide = make_slide(folder / "slide.tif", size=SIZE, tissue_um=TISSUE_UM)
+        overviews = folder / "overview"
+        samples = []
+        for name in [*TRAIN, *VAL]:
+            boxes = LESIONS.get(name)
+            annotation = write_annotation(folder / f"{name}.json", boxes) if boxes else None
+            label = LABELS[name.split("_")[0]]
+            samples.append(Sample(name, "p", slide.path, label, annotation))
+            assert survey(tiny_config, samples[-1], overviews / f"{name}.h5", overviews / f"{name}.json")
+        return Cohort(tiny_config, samples, Fold("0", TRAIN, VAL, [], []), overviews)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cohort(make_cohort: Callable[[Path], Cohort], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """Six slides to train on, three of them with annotated lesions, and two to validate. Not to be changed."""
+    return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """No tracing, which takes longer than the few steps of a test."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)

@@ -1,0 +1,149 @@
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foveate.errors import FoveateError, SlideError
+from foveate.stages.determinism import seeded
+from foveate.stages.train import make_agent
+from foveate.stages.training.attend import Attend
+from foveate.stages.training.session import Session
+
+
+def start(cohort: Any, out: Path, *, sight: bool = False) -> tuple[Session, Attend]:
+    session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
+    seeded(cohort.config.train.seed)
+    return session, Attend(session, make_agent(cohort.config, session.prior), sight=sight)
+
+
+def drawn(attend: Attend, seed: int = 0) -> list[list[str]]:
+    """Slides of each batch."""
+    return [[o.slide for o in batch] for batch in attend._batches(np.random.default_rng(seed))]
+
+
+def test_batches_hold_every_class_equally_often(cohort: Any, tmp_path: Path) -> None:
+    # 3 negative slides, 1 itc, 1 micro, 1 macro: two full batches of four, two draws of each class
+    _, attend = start(cohort, tmp_path)
+    for seed in range(5):
+        batches = drawn(attend, seed)
+        assert [len(batch) for batch in batches] == [4, 4]
+        counts = Counter(name for batch in batches for name in batch)
+        assert Counter({n: k for n, k in counts.items() if n[:3] != "neg"}) == {"itc_a": 2, "micro_a": 2, "macro_a": 2}
+        assert sorted(k for n, k in counts.items() if n[:3] == "neg") == [1, 1]
+
+
+def test_slides_of_a_class_take_turns(cohort: Any, tmp_path: Path) -> None:
+    two = cohort.split(["neg_a", "neg_b", "neg_c", "macro_a"], []).tuned(train={"batch": 14})
+    _, attend = start(two, tmp_path)
+    counts = Counter(drawn(attend)[0])
+    assert counts["macro_a"] == 7
+    assert sorted(counts.values()) == [2, 2, 3, 7]
+
+
+def test_batches_are_named_by_their_stream(cohort: Any, tmp_path: Path) -> None:
+    _, attend = start(cohort, tmp_path)
+    assert drawn(attend, 3) == drawn(attend, 3)
+    assert drawn(attend, 3) != drawn(attend, 4)
+
+
+def test_dropped_slides_are_in_no_batch(cohort: Any, tmp_path: Path) -> None:
+    session, attend = start(cohort, tmp_path)
+    session.drop(SlideError("neg_b", "a reason"))
+    assert "neg_b" not in {name for seed in range(5) for batch in drawn(attend, seed) for name in batch}
+    for slide in session.train:
+        session.drop(SlideError(slide.slide, "a reason"))
+    with pytest.raises(FoveateError, match="no training slide can be read"):
+        drawn(attend)
+
+
+def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
+    session, attend = start(cohort, tmp_path)
+    agent = attend._agent
+    sight = {id(v) for layer in agent.glimpse_network.sight for v in layer.weights}
+    before = {v.path: v.numpy() for v in agent.weights}
+    figures = attend.epoch(0)
+    parts = {"cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward", "accuracy"}
+    assert set(figures) == {"loss", *parts, "val_loss", "val_accuracy", "learning_rate", "glimpses"}
+    assert all(np.isfinite(value) for value in figures.values())
+    assert figures["glimpses"] == (8 + 2) * 2
+    assert figures["guidance"] > 0
+    # two of four updates are made, so half a cosine from the whole rate to a twentieth
+    assert figures["learning_rate"] == pytest.approx(cohort.config.train.learning_rate * (1 + 0.05) / 2)
+    assert session.state.best == figures["val_loss"]
+    for variable in agent.weights:
+        if id(variable) in sight:
+            np.testing.assert_array_equal(variable.numpy(), before[variable.path])
+    for network in (agent.policy, agent.context_network, agent.core, agent.action_network, agent.baseline_network):
+        assert any(not np.array_equal(v.numpy(), before[v.path]) for v in network.weights), network.name
+
+
+def test_sight_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:
+    _, attend = start(cohort, tmp_path, sight=True)
+    tower = attend._agent.glimpse_network.towers[0]
+    before = tower.get_weights()[0]
+    attend.epoch(0)
+    assert not np.array_equal(tower.get_weights()[0], before)
+
+
+def test_the_best_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, attend = start(cohort, tmp_path)
+    kept, weights, losses = tmp_path / "checkpoint" / "best.weights.h5", [], [0.7, 0.9, 0.6, 0.6]
+    turns = iter(losses)
+    monkeypatch.setattr(attend, "_validate", lambda: {"val_loss": next(turns)})
+    written = []
+    for number in range(4):
+        attend.epoch(number)
+        weights.append(attend._agent.get_weights())
+        written.append(kept.read_bytes())
+    assert session.state.best == 0.6
+    assert written[1] == written[0]
+    assert written[2] != written[1]
+    assert written[3] == written[2]  # no better, so not newer
+    attend._agent.load_weights(kept)
+    for a, b in zip(attend._agent.get_weights(), weights[2], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path) -> None:
+    _, attend = start(cohort.split(cohort.fold.train, []), tmp_path)
+    for number in range(2):
+        figures = attend.epoch(number)
+        assert not {"val_loss", "val_accuracy"} & set(figures)
+    last = attend._agent.get_weights()
+    attend._agent.load_weights(tmp_path / "checkpoint" / "best.weights.h5")
+    for a, b in zip(attend._agent.get_weights(), last, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_validation_is_the_cross_entropy_of_the_last_answer(cohort: Any, eager: None, tmp_path: Path) -> None:
+    _, attend = start(cohort, tmp_path)
+    attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([1, 2, 3, 4])])
+    # neg_v and micro_v: -log 0.1 and -log 0.3; macro would be the answer
+    found = attend._validate()
+    assert found == {"val_loss": pytest.approx(-np.log(0.1 * 0.3) / 2, rel=1e-5), "val_accuracy": 0.0}
+    attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([4, 2, 3, 1])])
+    assert attend._validate()["val_accuracy"] == 0.5
+
+
+def test_slides_that_cannot_be_read_are_dropped(
+    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], eager: None, tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path)
+    for name in ("bad", "bad_v"):
+        path = tmp_path / f"{name}.tif"
+        shutil.copy(tmp_path / "slide.tif", path)
+        cohort = cohort.with_slide(name, path, "itc")
+        spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
+    cohort = cohort.split(["neg_a", "bad"], ["neg_v", "bad_v"])
+    session, attend = start(cohort, tmp_path / "out")
+    figures = attend.epoch(0)
+    assert set(session.state.dropped) == {"bad", "bad_v"}
+    assert all(np.isfinite(value) for value in figures.values())
+    # of the rows of a batch only those of the good slide count, and its class is negative
+    alone = attend._update([o for o in session._train if o.slide == "neg_a"] * 2, np.random.default_rng(0))
+    assert np.isfinite(alone["loss"])
+    assert figures["accuracy"] in (0, 1)

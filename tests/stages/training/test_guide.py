@@ -1,0 +1,64 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foveate.attention.agent import Agent
+from foveate.stages.determinism import seeded
+from foveate.stages.rollout import make_batch
+from foveate.stages.train import make_agent
+from foveate.stages.training.guide import Guide
+from foveate.stages.training.session import Session
+
+# nothing inhibits a first choice
+pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height")
+
+
+def start(cohort: Any, out: Path) -> tuple[Session, Agent]:
+    session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
+    seeded(cohort.config.train.seed)
+    return session, make_agent(cohort.config, session.prior)
+
+
+def lesion_mass(session: Session, agent: Agent) -> np.ndarray:
+    """The policy's mass on each training slide's lesions."""
+    slides = [o for o in session.train if session.lesion_cells(o).any()]
+    batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
+    memory = agent.begin(batch.image, batch.tissue)
+    p = np.exp(agent.choose(memory, batch.tissue.reshape(len(slides), -1)).numpy())
+    return np.array([row[session.lesion_cells(o).ravel() > 0].sum() for o, row in zip(slides, p, strict=True)])
+
+
+def test_the_policy_turns_to_lesions(cohort: Any, eager: None, tmp_path: Path) -> None:
+    session, agent = start(cohort, tmp_path)
+    # these slides look alike, so that one lesion is enough
+    session = Session(
+        cohort.config, cohort.samples, cohort.split(["neg_a", "itc_a"], []).fold, cohort.overviews, tmp_path
+    )
+    guide = Guide(session, agent)
+    before, sight = lesion_mass(session, agent), agent.glimpse_network.get_weights()
+    losses = [guide.epoch(k)["loss"] for k in range(12)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert (lesion_mass(session, agent) > before).all()
+    for a, b in zip(agent.glimpse_network.get_weights(), sight, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_epochs_are_named_by_their_number(cohort: Any, eager: None, tmp_path: Path) -> None:
+    ends = []
+    for numbers in ([0, 1], [0, 1], [0, 2]):
+        session, agent = start(cohort, tmp_path)
+        guide = Guide(session, agent)
+        for number in numbers:
+            guide.epoch(number)
+        ends.append(np.concatenate([w.ravel() for w in agent.context_network.get_weights()]))
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not np.array_equal(ends[0], ends[2])
+
+
+def test_without_lesions_there_is_nothing_to_guide(cohort: Any, tmp_path: Path) -> None:
+    plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "macro")
+    session, agent = start(plain, tmp_path)
+    assert Guide(session, agent).epochs == 0
+    assert Guide(*start(cohort, tmp_path)).epochs == 2
