@@ -22,13 +22,13 @@ SETTINGS: dict[str, Any] = {
 
 
 def tiny_agent(seed: int = 0, **settings: Any) -> Agent:
-    """An agent with random weights, the biases too."""
+    """An agent with random weights, also those that begin as zeros."""
     keras.utils.set_random_seed(seed)
     made = Agent(**SETTINGS | settings)
     made.build()
     rng = np.random.default_rng(seed)
     for variable in made.trainable_variables:
-        if len(variable.shape) == 1:
+        if len(variable.shape) == 1 or not variable.numpy().any():
             variable.assign_add(0.3 * rng.normal(size=variable.shape))
     return made
 

@@ -11,6 +11,7 @@ import pytest
 
 from foveate.cohort.samples import Fold, Sample
 from foveate.config import Config
+from foveate.slides.overview_file import StoredOverview, read_overview
 from foveate.stages.overview import survey
 
 # `foveate.stages.determinism` must come before TensorFlow's first operation, which other tests may have made
@@ -74,16 +75,32 @@ def write_annotation(path: Path, boxes: list[tuple[int, int, int, int]]) -> Path
 
 @pytest.fixture(scope="session")
 def tiny_config(config: Config) -> Config:
-    """A model and a training as small as they get."""
+    """A model and a training as small as they get, on cells of 8 x 8 overview pixels."""
     return dataclasses.replace(
         config,
+        overview=dataclasses.replace(config.overview, mpp=16.0, cell_um=128.0),
+        tissue=dataclasses.replace(config.tissue, cell_share=0.25),
         glimpse=dataclasses.replace(config.glimpse, px=16, scales_mpp=(4.0, 32.0), count=2),
         model=dataclasses.replace(config.model, features=8, state=8, context=8),
         train=dataclasses.replace(
-            config.train, guide_epochs=2, pretrain_epochs=2, pretrain_patches=12, epochs=2, batch=4, threads=2
+            config.train, guide_epochs=2, pretrain_epochs=2, pretrain_patches=8, epochs=2, batch=8, threads=2
         ),
         predict=dataclasses.replace(config.predict, batch=2, threads=2),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_overview(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., StoredOverview]:
+    """The overview of a slide that a test has made, with the tiny settings."""
+
+    def make(source: Any, slide: str) -> StoredOverview:
+        out = tmp_path_factory.mktemp("overview") / f"{slide}.h5"
+        assert survey(tiny_config, Sample(slide, "p", source.path), out, out.with_suffix(".json"))
+        stored = read_overview(out)
+        assert stored is not None
+        return stored
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from foveate.attention.agent import Agent
 from foveate.config import Config
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.augment import Variety, variety
 from foveate.stages.rollout import (
     WHERE_UM,
     Roller,
@@ -40,20 +41,22 @@ def roller(agent: Agent) -> Iterator[Roller]:
 
 
 @pytest.fixture(scope="module")
-def wide(overview_of: Callable[..., StoredOverview], exact_slide: Any) -> StoredOverview:
+def wide(tiny_overview: Callable[..., StoredOverview], exact_slide: Any) -> StoredOverview:
     """2048 x 1536 um, tissue at 400 to 1200, 200 to 700; 12 x 16 cells."""
-    return overview_of(exact_slide, slide="wide")
+    return tiny_overview(exact_slide, slide="wide")
 
 
 @pytest.fixture(scope="module")
 def tall(
-    overview_of: Callable[..., StoredOverview],
+    tiny_overview: Callable[..., StoredOverview],
     make_slide: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> StoredOverview:
     """768 x 2200 um, tissue at 300 to 650, 250 to 1000; 18 x 6 cells, so another grid."""
     folder = tmp_path_factory.mktemp("tall")
-    return overview_of(make_slide(folder / "tall.tif", size=(768, 2200), tissue_um=(300, 250, 650, 1000)), slide="tall")
+    return tiny_overview(
+        make_slide(folder / "tall.tif", size=(768, 2200), tissue_um=(300, 250, 650, 1000)), slide="tall"
+    )
 
 
 def cells_of(overview: StoredOverview, location_um: np.ndarray) -> list[tuple[int, int]]:
@@ -160,19 +163,24 @@ def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: Sto
         np.testing.assert_allclose(made.where[row] * WHERE_UM, made.location_um[row] - [1024, 768], rtol=1e-4)
 
 
-def test_jitter_moves_a_glimpse_within_its_cell(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
-    rng = np.random.default_rng(0)
-    batch = make_batch([wide, small], (16, 16), 0.25)
-    made = roller.run(batch, 6, greedy, jitter=rng)
+def test_variety_moves_stains_and_mirrors(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
+    exponents = np.array([[1.0, 1.0, 1.0], [0.5, 1.0, 2.0]])
+    change = Variety(exponents, np.array([[1, 1], [-1, 1]]), np.random.default_rng(0))
+    made = roller.run(make_batch([wide, small], (16, 16), 0.25), 6, greedy, change)
     offsets = []
     for row, overview in enumerate((wide, small)):
+        # each glimpse lies anywhere in its cell
         assert cells_of(overview, made.location_um[row]) == [divmod(c, 16) for c in made.cell[row].tolist()]
         offsets.append(made.location_um[row] / 128 % 1)
+        moved = (made.location_um[row] - [1024, 768]) * change.mirror[row]
+        np.testing.assert_allclose(made.where[row] * WHERE_UM, moved, rtol=1e-4, atol=1e-2)
+        # it is read where the record says, and is stained all over the rollout in the same way
+        with GlimpseSensor(SCALES, PX, threads=1) as sensor:
+            plain = sensor.read([overview] * 6, made.location_um[row]).pixels
+        expected = 255 * (plain / 255) ** exponents[row]
+        np.testing.assert_allclose(made.pixels[row], expected, atol=0.51)
     assert np.concatenate(offsets).min(0).max() < 0.25
     assert np.concatenate(offsets).max(0).min() > 0.75
-    # the glimpse is read where the record says
-    with GlimpseSensor(SCALES, PX, threads=1) as sensor:
-        np.testing.assert_array_equal(sensor.read([wide], made.location_um[0, :1]).pixels, made.pixels[0, :1])
 
 
 def test_the_probability_is_the_policy_s(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
@@ -238,7 +246,7 @@ def test_a_row_that_cannot_be_read_says_so_and_spoils_no_other(
 
 def test_a_rollout_is_what_training_replays(agent: Agent, roller: Roller, wide: StoredOverview, small: Any) -> None:
     batch = make_batch([wide, small], (16, 16), 0.25)
-    made = roller.run(batch, 8, sampled(np.random.default_rng(1)), jitter=np.random.default_rng(2))
+    made = roller.run(batch, 8, sampled(np.random.default_rng(1)), variety(2, np.random.default_rng(2)))
     x = {"overview": batch.image, "tissue": batch.tissue, "pixels": made.pixels, "where": made.where}
     replay = agent({**x, "cell": made.cell})
     np.testing.assert_allclose(replay["logits"].numpy(), made.logits, atol=1e-5)

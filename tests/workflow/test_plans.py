@@ -46,7 +46,7 @@ def test_with_folds_every_labelled_slide_is_predicted_by_a_model_that_has_not_se
     new_project: Callable[[Path], Project], tmp_path: Path
 ) -> None:
     project = new_project(tmp_path / "project")
-    project.configure(train={"epochs": 1, "pretrain_patches": 1}, glimpse={"count": 1})
+    project.configure(train={"guide_epochs": 0, "pretrain_epochs": 0, "epochs": 1}, glimpse={"count": 1})
     fold = {"p0": "0", "p1": "1", "p2": "2", "p4": "2"}
     rows = sheet_rows("data", (s for s in COHORT if s.patient != "p3"))
     project.write_sheet([row | {"split": "", "fold": fold.get(row["patient"], "")} for row in rows])

@@ -99,8 +99,8 @@ class Agent(keras.Model):
         """Look at the whole slide small.
 
         overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. Returns the memory of a rollout:
-        h, c (B, state) of the core; strongest (B, K), the strongest evidence of each class so far; cells (B, N, context); salience
-        and inhibition (B, N), N = R * C.
+        N = R * C: h, c (B, state) of the core; strongest (B, K), the strongest evidence of each class so far;
+        cells (B, N, context); salience and inhibition (B, N).
         """
         cells, salience = self.context_network(overview, tissue)
         rows = ops.shape(overview)[0]

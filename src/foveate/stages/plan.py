@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from foveate.cohort.samples import Fold, Sample, folds, read_samples
@@ -31,7 +32,7 @@ class Plan:
     samples: list[Sample]
     jobs: dict[str, Job]
 
-    @property
+    @cached_property
     def used(self) -> dict[str, Sample]:
         """Slide to sample, without the excluded ones."""
         return {s.slide: s for s in self.samples if not s.exclude}

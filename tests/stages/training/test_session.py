@@ -14,7 +14,7 @@ from foveate.slides.overview_file import Lesions, StoredOverview
 from foveate.stages.training.session import Phase, Session, mean_of
 
 
-class Killed(Exception):
+class KillError(Exception):
     """The process ends here."""
 
 
@@ -40,9 +40,9 @@ def test_the_prior_is_the_share_of_each_class_with_one_more_slide(cohort: Any, t
 
 
 def test_one_class_is_nothing_to_learn(cohort: Any, tmp_path: Path) -> None:
-    with pytest.raises(FoveateError, match="fold 0: 3 labelled .* classes negative; .* at least two"):
+    with pytest.raises(FoveateError, match=r"fold 0: 3 labelled .* classes negative; .* at least two"):
         session(cohort.split(["neg_a", "neg_b", "neg_c"], ["micro_v"]), tmp_path)
-    with pytest.raises(FoveateError, match="fold 0: 0 labelled .* classes none; "):
+    with pytest.raises(FoveateError, match=r"fold 0: 0 labelled .* classes none; "):
         session(cohort.split([], ["neg_v", "micro_v"]), tmp_path)
     with pytest.raises(FoveateError, match="at least two"):  # a slide without a label teaches nothing
         session(cohort.split(["neg_a", "micro_a"], []).relabelled("micro_a", ""), tmp_path)
@@ -119,7 +119,7 @@ class Line:
         for half in (points[:4], points[4:]):
             loss = float(self.learner.train_on_batch(half, half.sum(1, keepdims=True)))
             if self._kill == f"{self.name} {number}":
-                raise Killed
+                raise KillError
         self._log.append(f"{self.name} {number}")
         return {"loss": loss, "glimpses": 8.0}
 
@@ -157,7 +157,7 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(
     cohort: Any, tmp_path: Path, undisturbed: tuple[list[np.ndarray], list[Any]], kill: str
 ) -> None:
     log: list[str] = []
-    with pytest.raises(Killed):
+    with pytest.raises(KillError):
         session(cohort, tmp_path).run(phases(dense(), log, kill))
     assert log == EPOCHS[: EPOCHS.index(kill)]
     resumed, model = session(cohort, tmp_path), dense()

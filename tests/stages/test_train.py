@@ -1,0 +1,159 @@
+import csv
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from foveate.attention.agent import Agent
+from foveate.config import Config
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.stages import train
+from foveate.stages.predict import load_agent
+from foveate.stages.training import session as session_module
+from foveate.stages.training.attend import Attend
+from foveate.stages.training.checkpoint import Checkpoint
+from foveate.stages.training.session import Session
+
+pytestmark = [
+    pytest.mark.usefixtures("eager"),
+    # nothing inhibits a first choice
+    pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height"),
+]
+EPOCHS = [("guide", "1"), ("guide", "2"), ("glimpses", "1"), ("glimpses", "2"), ("attend", "1"), ("attend", "2")]
+
+
+class KillError(Exception):
+    """The process ends here."""
+
+
+def run(cohort: Any, out: Path) -> Agent:
+    train.run(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
+    return load_agent(out / "model.keras")
+
+
+def history(out: Path) -> list[dict[str, str]]:
+    with (out / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_equal(a: Agent, b: Agent) -> None:
+    for one, other in zip(a.weights, b.weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+
+
+@pytest.fixture(scope="module")
+def trained(cohort: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing stopped."""
+    import tensorflow as tf
+
+    out = tmp_path_factory.mktemp("trained")
+    tf.config.run_functions_eagerly(True)
+    run(cohort, out)
+    tf.config.run_functions_eagerly(False)
+    return out
+
+
+def test_the_agent_is_made_by_the_configuration(tiny_config: Config) -> None:
+    settings = train.make_agent(tiny_config, [0.4, 0.2, 0.2, 0.2]).settings
+    assert settings["scales_mpp"] == list(tiny_config.glimpse.scales_mpp)
+    assert settings["classes"] == list(SLIDE_CLASSES)
+    assert settings["prior"] == [0.4, 0.2, 0.2, 0.2]
+    given = [settings[name] for name in ("glimpse_px", "overview_mpp", "cell_um", "features", "state", "context")]
+    assert given == [16, 16.0, 128.0, 8, 8, 8]
+
+
+def test_what_a_training_leaves(cohort: Any, trained: Path) -> None:
+    rows = history(trained)
+    assert [(row["phase"], row["epoch"]) for row in rows] == EPOCHS
+    assert {p.name for p in trained.iterdir()} >= {"model.keras", "history.csv", "dropped.json", "tensorboard"}
+    assert json.loads((trained / "dropped.json").read_text()) == {}
+    agent = load_agent(trained / "model.keras")
+    assert agent.settings["prior"] == pytest.approx([0.4, 0.2, 0.2, 0.2])
+    for row in rows:
+        assert float(row["loss"]) != 0
+        assert bool(row["val_loss"]) == bool(row["entropy"]) == (row["phase"] == "attend")
+        assert bool(row["glimpses_per_s"]) == (row["phase"] != "guide")
+
+
+def test_the_model_is_that_of_the_best_epoch(cohort: Any, trained: Path, tmp_path: Path) -> None:
+    session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, tmp_path)
+    found = Attend(session, load_agent(trained / "model.keras"), sight=False)._validate()["val_loss"]
+    losses = [float(row["val_loss"]) for row in history(trained) if row["val_loss"]]
+    assert found == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_killed_after_every_epoch_it_ends_in_the_same_model(
+    cohort: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: Any) -> None:
+        raise KillError
+
+    for done in range(1, len(EPOCHS) + 1):
+        with monkeypatch.context() as patch, pytest.raises(KillError):
+            patch.setattr(session_module, "log_scalars", kill)  # what follows the checkpoint of an epoch
+            run(cohort, tmp_path)
+        assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS[:done]
+    assert_equal(run(cohort, tmp_path), load_agent(trained / "model.keras"))
+    timed = {"seconds", "glimpses_per_s"}
+    for a, b in zip(history(tmp_path), history(trained), strict=True):
+        assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+
+
+def test_killed_before_a_checkpoint_it_repeats_the_epoch(
+    cohort: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = itertools.count(1)
+    save = Checkpoint.save
+
+    def kill(self: Checkpoint, model: keras.Model, state: dict[str, Any]) -> None:
+        if next(turns) == len(EPOCHS):  # by then the best weights may be the unfinished epoch's
+            raise KillError
+        save(self, model, state)
+
+    with monkeypatch.context() as patch, pytest.raises(KillError):
+        patch.setattr(Checkpoint, "save", kill)
+        run(cohort, tmp_path)
+    assert len(history(tmp_path)) == len(EPOCHS) - 1
+    assert_equal(run(cohort, tmp_path), load_agent(trained / "model.keras"))
+    assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS
+
+
+def test_without_annotations_sight_learns_with_the_agent(cohort: Any, tmp_path: Path) -> None:
+    plain = cohort.split(["neg_a", "neg_b"], ["neg_v"]).relabelled("neg_b", "macro")
+    agent = run(plain, tmp_path)
+    assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS[4:]
+    train.seeded(plain.config.train.seed)
+    fresh = train.make_agent(plain.config, agent.settings["prior"])
+    for layer, untrained in zip(agent.glimpse_network.sight, fresh.glimpse_network.sight, strict=True):
+        assert not np.array_equal(layer.get_weights()[0], untrained.get_weights()[0])
+
+
+def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, tmp_path: Path) -> None:
+    alone = cohort.split(["neg_a", "macro_a"], [])
+    agent = run(alone.tuned(train={"guide_epochs": 0, "pretrain_epochs": 0}), tmp_path)
+    assert [(row["phase"], row["val_loss"]) for row in history(tmp_path)] == [("attend", "")] * 2
+    last = load_agent(tmp_path / "model.keras")
+    last.load_weights(tmp_path / "checkpoint" / "best.weights.h5")
+    assert_equal(agent, last)
+
+
+def test_a_slide_that_cannot_be_read_is_left_out_and_named(
+    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path)
+    path = tmp_path / "bad.tif"
+    shutil.copy(tmp_path / "slide.tif", path)
+    cohort = cohort.with_slide("bad", path, "negative")
+    cohort = cohort.split(["neg_a", "micro_a", "bad"], ["neg_v"]).tuned(train={"guide_epochs": 0, "epochs": 1})
+    spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
+    agent = run(cohort, tmp_path / "out")
+    dropped = json.loads((tmp_path / "out" / "dropped.json").read_text())
+    assert list(dropped) == ["bad"]
+    assert "cannot read" in dropped["bad"]
+    assert all(np.isfinite(w).all() for w in agent.get_weights())
