@@ -253,7 +253,7 @@ def test_reinforce_alone_finds_where_the_answer_is(make_agent: Callable[..., Age
     def policy(overview: np.ndarray) -> np.ndarray:
         return look.predict_on_batch({"overview": overview, "tissue": tissue})["log_p"]
 
-    for _ in range(100):
+    for _ in range(80):
         overview, dark, label = hidden_answers(rng)
         cell = (policy(overview) + rng.gumbel(size=(64, 16))).argmax(1)
         x = {"overview": overview, "tissue": tissue, "pixels": glimpses(cell, dark, label)}

@@ -128,9 +128,9 @@ def cohort(make_cohort: Callable[[Path], Cohort], tmp_path_factory: pytest.TempP
     return make_cohort(tmp_path_factory.mktemp("cohort"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def eager() -> Iterator[None]:
-    """No tracing, which takes longer than the few steps of a test."""
+    """No tracing in this module: it takes longer than the few steps of a test."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)

@@ -44,11 +44,9 @@ def test_the_policy_turns_to_lesions(cohort: Any, eager: None, tmp_path: Path) -
 
 def test_epochs_are_named_by_their_number(cohort: Any, eager: None, tmp_path: Path) -> None:
     ends = []
-    for numbers in ([0, 1], [0, 1], [0, 2]):
+    for number in (0, 0, 1):
         session, agent = start(cohort, tmp_path)
-        guide = Guide(session, agent)
-        for number in numbers:
-            guide.epoch(number)
+        Guide(session, agent).epoch(number)
         ends.append(np.concatenate([w.ravel() for w in agent.context_network.get_weights()]))
     np.testing.assert_array_equal(ends[0], ends[1])
     assert not np.array_equal(ends[0], ends[2])
