@@ -37,7 +37,7 @@ class ContextNetwork(keras.layers.Layer):
             ],
             name="net",
         )
-        self.salience = keras.layers.Dense(1, name="salience")
+        self.salience = keras.layers.Dense(1, use_bias=False, name="salience")
 
     def build(self, overview_shape: tuple[int | None, ...]) -> None:
         self.net.build((None, None, None, 3))

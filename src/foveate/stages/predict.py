@@ -25,6 +25,7 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
+from foveate.stages.provenance import source_digest
 from foveate.stages.rollout import Chooser, Roller, Rollout, greedy, grid_shape, make_batch, uniform
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Predictor:
         self.roller = Roller(self.agent, self.sensor)
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         names = [o.slide for o in overviews]
-        key = repr((self.weights_sha256, config.predict, config.tissue, config.glimpse.count, names))
+        key = repr((self.weights_sha256, config.predict, config.tissue, config.glimpse.count, names, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def _match(self, overviews: Sequence[StoredOverview]) -> None:

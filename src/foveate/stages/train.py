@@ -62,3 +62,4 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         agent.save(partial)
     write_history(session.state.history, out / "history.csv")
     write_json(out / "dropped.json", session.state.dropped)
+    session.checkpoint.clear()  # a later training must not take this one's end for its own beginning

@@ -94,13 +94,8 @@ def test_sight_learns_where_it_was_not_taught_before(cohort: Any, eager: None, t
     assert not np.array_equal(tower.get_weights()[0], before)
 
 
-def two_slides(cohort: Any) -> Any:
-    """Two training slides and none for validation: an update an epoch."""
-    return cohort.split(["neg_a", "macro_a"], [])
-
-
 def test_the_best_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, attend = start(two_slides(cohort), tmp_path)
+    session, attend = start(cohort.split(["neg_a", "macro_a"], ["neg_v"]), tmp_path)
     kept, weights, losses = tmp_path / "checkpoint" / "best.weights.h5", [], [0.7, 0.9, 0.6, 0.6]
     turns = iter(losses)
     monkeypatch.setattr(attend, "_validate", lambda: {"val_loss": next(turns)})
@@ -119,7 +114,7 @@ def test_the_best_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path, monkey
 
 
 def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path) -> None:
-    _, attend = start(two_slides(cohort), tmp_path)
+    _, attend = start(cohort.split(["neg_a", "macro_a"], []), tmp_path)
     for number in range(2):
         figures = attend.epoch(number)
         assert not {"val_loss", "val_accuracy"} & set(figures)

@@ -32,7 +32,7 @@ class Attend:
             settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
         )
         self.learner = Learner(agent, weights)
-        steps = -(-len(session.train) // settings.batch)
+        steps = -(-len(session.enrolled) // settings.batch)
         self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
         self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
         self._roller = Roller(agent, session.sensor)

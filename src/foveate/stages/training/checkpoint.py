@@ -1,6 +1,7 @@
 """Checkpoints of a training: one weights file and one state file, so that a kill costs at most an epoch."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ class Checkpoint:
     def restore(self, model: keras.Model, state: dict[str, Any]) -> None:
         """Put the saved variables into `model`, which must be compiled and built."""
         model.load_weights(self._folder / state["weights"])
+
+    def clear(self) -> None:
+        """Delete the checkpoint of a training that ended."""
+        shutil.rmtree(self._folder)
 
     def save(self, model: keras.Model, state: dict[str, Any]) -> None:
         """Write the model's variables, then the state that names them; then drop older weights."""

@@ -23,7 +23,7 @@ class Glimpses:
     def __init__(self, session: Session, agent: Agent) -> None:
         self._session, self._agent = session, agent
         settings = session.config.train
-        self._count = settings.pretrain_patches * len(session.train)
+        self._count = settings.pretrain_patches * len(session.enrolled)
         self._sampler: PatchSampler | None = None
         self.epochs = settings.pretrain_epochs if session.annotated else 0
         agent.learn_only("sight")
@@ -57,7 +57,7 @@ class Glimpses:
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
-        slides, look = session.train, FirstLook(self._agent)
+        slides, look = session.enrolled, FirstLook(self._agent)
         salience = []
         for first in range(0, len(slides), size):
             batch = make_batch(slides[first : first + size], session.grid, session.config.tissue.cell_share)

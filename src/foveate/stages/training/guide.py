@@ -22,7 +22,7 @@ class Guide:
 
     def __init__(self, session: Session, agent: Agent) -> None:
         self._session = session
-        self._slides = [o for o in session.train if session.lesion_cells(o).any()]
+        self._slides = [o for o in session.enrolled if session.lesion_cells(o).any()]
         settings = session.config.train
         self.epochs = settings.guide_epochs if self._slides else 0
         agent.learn_only("context", "policy")

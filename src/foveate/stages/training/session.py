@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -20,6 +21,7 @@ from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.cohort import open_cohort
+from foveate.stages.provenance import source_digest
 from foveate.stages.rollout import grid_shape, tissue_cells
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.history import Row, log_scalars, write_history
@@ -32,6 +34,7 @@ class State:
     """What a checkpoint holds besides variables: the phase, its finished epochs, the record so far."""
 
     phase: int = 0
+    began_without: list[str] = field(default_factory=list)  # slides dropped before this phase
     epoch: int = 0
     best: float | None = None  # lowest validation loss so far
     history: list[Row] = field(default_factory=list)
@@ -73,11 +76,14 @@ class Session:
         self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
         settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
         names = [[o.slide, self.label[o.slide]] for o in self._train], [o.slide for o in self._val]
-        key = json.dumps([[asdict(s) for s in settings], *names], sort_keys=True)
+        files = [_identity(overviews / f"{o.slide}.h5") for o in every]
+        key = json.dumps([[asdict(s) for s in settings], *names, files, source_digest()], sort_keys=True)
         self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
         self.found = self.checkpoint.load()
         self.state = State()
-        if self.found:
+        if not self.found:
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)
+        else:
             self.state = State(**{f.name: self.found[f.name] for f in fields(State)})
             log.info("resuming after epoch %d of phase %d", self.state.epoch, self.state.phase + 1)
         for overview in every:
@@ -90,6 +96,11 @@ class Session:
     def train(self) -> list[StoredOverview]:
         """The training slides that can be read."""
         return self._kept(self._train)
+
+    @property
+    def enrolled(self) -> list[StoredOverview]:
+        """The training slides that could be read when the phase began, the same after a resume."""
+        return [o for o in self._train if o.slide not in self.state.began_without]
 
     @property
     def val(self) -> list[StoredOverview]:
@@ -141,6 +152,7 @@ class Session:
                 continue
             if number > self.state.phase:
                 self.state.phase, self.state.epoch = number, 0
+                self.state.began_without = sorted(self.state.dropped)
             phase = make()
             if phase.epochs:
                 self._run_phase(phase)
@@ -163,6 +175,11 @@ class Session:
             log_scalars(row, self.out / "tensorboard")
             shown = " ".join(f"{k}={v:.3g}" for k, v in row.items() if isinstance(v, float))
             log.info("%s %d/%d: %s", phase.name, number + 1, phase.epochs, shown)
+
+
+def _identity(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def mean_of(batches: Sequence[dict[str, Any]]) -> dict[str, float]:
