@@ -1,5 +1,6 @@
 """Tiny real slides: pyramidal tiled BigTIFFs that OpenSlide opens, with contents that a test can predict."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,8 +144,9 @@ def exact_slide(tmp_path_factory: pytest.TempPathFactory) -> TinySlide:
 
 @pytest.fixture(scope="session")
 def config() -> Config:
-    """The default configuration."""
-    return read_config(CONFIG)
+    """The default configuration, with cells of 8 x 8 overview pixels whatever the default is."""
+    default = read_config(CONFIG)
+    return dataclasses.replace(default, overview=dataclasses.replace(default.overview, mpp=16.0, cell_um=128.0))
 
 
 @pytest.fixture(scope="session")

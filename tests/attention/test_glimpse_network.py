@@ -49,6 +49,17 @@ def test_each_scale_has_a_place_of_its_own(network: GlimpseNetwork, pixels: np.n
         assert np.abs(swapped[1] - evidence).max() > 1e-3
 
 
+def test_each_scale_has_a_tower_of_its_own(pixels: np.ndarray, where: np.ndarray) -> None:
+    network = GlimpseNetwork(FEATURES, SCALES, CLASSES)
+    network.build((None, SCALES, PX, PX, 3), (None, 2))
+    network.towers[1].set_weights([np.zeros(w.shape) for w in network.towers[1].weights])
+    other = pixels.copy()
+    other[:, 1] = 255 - other[:, 1]
+    np.testing.assert_array_equal(run(network, other, where)[0], run(network, pixels, where)[0])  # it is blind
+    other[:, 2] = 255 - other[:, 2]
+    assert np.abs(run(network, other, where)[1] - run(network, pixels, where)[1]).max() > 1e-4
+
+
 @pytest.mark.parametrize("scale", range(SCALES))
 def test_every_scale_is_seen(network: GlimpseNetwork, pixels: np.ndarray, where: np.ndarray, scale: int) -> None:
     other = pixels.copy()

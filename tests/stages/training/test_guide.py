@@ -34,6 +34,8 @@ def test_the_policy_turns_to_lesions(cohort: Any, eager: None, tmp_path: Path) -
     # its slides look alike, so that one lesion is enough
     session, agent = start(cohort.split(["neg_a", "itc_a"], []), tmp_path)
     guide = Guide(session, agent)
+    learnt = [*agent.context_network.weights, *agent.policy.weights]
+    assert {v.path for v in guide.learner.trainable_variables} <= {v.path for v in learnt}
     before, sight = lesion_mass(session, agent), agent.glimpse_network.get_weights()
     losses = [guide.epoch(k)["loss"] for k in range(12)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
