@@ -200,14 +200,12 @@ def test_lesions_beyond_the_last_that_fits_do_not_count(
     assert guide_loss(learner, x) == pytest.approx(math.log(12), rel=1e-5)
 
 
-# nothing inhibits a first choice
-@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height")
 def test_the_guide_teaches_where_to_look(
     make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
 ) -> None:
     agent, x = make_agent(), make_rollout(rows=2)
     x["lesion"][0, 1, 2] = x["lesion"][1, 0, 0] = 1
-    agent.learn_only("context", "policy")
+    agent.learn_only("context", "query")
     learner = GuideLearner(agent)
     learner.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
     others = [v.numpy() for v in (*agent.glimpse_network.variables, *agent.core.variables)]

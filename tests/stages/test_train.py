@@ -19,11 +19,7 @@ from foveate.stages.training.attend import Attend
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.session import Session
 
-pytestmark = [
-    pytest.mark.usefixtures("eager"),
-    # nothing inhibits a first choice
-    pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height"),
-]
+pytestmark = pytest.mark.usefixtures("eager")
 EPOCHS = [("guide", "1"), ("guide", "2"), ("glimpses", "1"), ("glimpses", "2"), ("attend", "1"), ("attend", "2")]
 
 
@@ -68,6 +64,7 @@ def test_what_a_training_leaves(cohort: Any, trained: Path) -> None:
     assert [(row["phase"], row["epoch"]) for row in rows] == EPOCHS
     assert {p.name for p in trained.iterdir()} >= {"model.keras", "history.csv", "dropped.json", "tensorboard"}
     assert json.loads((trained / "dropped.json").read_text()) == {}
+    assert not (trained / "checkpoint").exists()  # the next training begins anew
     agent = load_agent(trained / "model.keras")
     assert agent.settings["prior"] == pytest.approx([0.4, 0.2, 0.2, 0.2])
     for row in rows:
@@ -83,22 +80,28 @@ def test_the_model_is_that_of_the_best_epoch(cohort: Any, trained: Path, tmp_pat
     assert found == pytest.approx(min(losses), rel=1e-4)
 
 
-def test_killed_in_and_after_every_epoch_it_ends_in_the_same_model(
-    cohort: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def killed(cohort: Any, out: Path, monkeypatch: pytest.MonkeyPatch, *, at: tuple[Any, str]) -> list[tuple[str, str]]:
+    """Train until a function is called. Returns the epochs of the history."""
+
     def kill(*_: Any) -> None:
         raise KillError
 
-    def killed_at(target: Any, name: str) -> list[tuple[str, str]]:
-        with monkeypatch.context() as patch, pytest.raises(KillError):
-            patch.setattr(target, name, kill)
-            run(cohort, tmp_path)
-        return [(row["phase"], row["epoch"]) for row in history(tmp_path)]
+    with monkeypatch.context() as patch, pytest.raises(KillError):
+        patch.setattr(*at, kill)
+        run(cohort, out)
+    return [(row["phase"], row["epoch"]) for row in history(out)]
 
+
+BEFORE_CHECKPOINT, AFTER_CHECKPOINT = (Checkpoint, "save"), (session_module, "log_scalars")
+
+
+def test_killed_in_and_after_every_epoch_it_ends_in_the_same_model(
+    cohort: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for done in range(1, len(EPOCHS) + 1):
         if done == len(EPOCHS):  # here the best weights may already be those of the epoch that is lost
-            assert killed_at(Checkpoint, "save") == EPOCHS[:-1]
-        assert killed_at(session_module, "log_scalars") == EPOCHS[:done]  # what follows a checkpoint
+            assert killed(cohort, tmp_path, monkeypatch, at=BEFORE_CHECKPOINT) == EPOCHS[:-1]
+        assert killed(cohort, tmp_path, monkeypatch, at=AFTER_CHECKPOINT) == EPOCHS[:done]
     assert_equal(run(cohort, tmp_path), load_agent(trained / "model.keras"))
     timed = {"seconds", "glimpses_per_s"}
     for a, b in zip(history(tmp_path), history(trained), strict=True):
@@ -117,16 +120,24 @@ def test_without_annotations_and_validation_slides(cohort: Any, tmp_path: Path) 
 
 
 def test_a_slide_that_cannot_be_read_is_left_out_and_named(
-    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], tmp_path: Path
+    make_cohort: Callable[[Path], Any],
+    spoil_tile: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cohort = make_cohort(tmp_path)
     path = tmp_path / "bad.tif"
     shutil.copy(tmp_path / "slide.tif", path)
     cohort = cohort.with_slide("bad", path, "negative")
-    cohort = cohort.split(["neg_a", "micro_a", "bad"], ["neg_v"]).tuned(train={"guide_epochs": 0, "epochs": 1})
+    cohort = cohort.split(["neg_a", "micro_a", "bad"], ["neg_v"])
+    cohort = cohort.tuned(train={"guide_epochs": 0, "pretrain_epochs": 2, "epochs": 1})
     spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
     agent = run(cohort, tmp_path / "out")
     dropped = json.loads((tmp_path / "out" / "dropped.json").read_text())
     assert list(dropped) == ["bad"]
     assert "cannot read" in dropped["bad"]
     assert all(np.isfinite(w).all() for w in agent.get_weights())
+    # a phase draws from the slides that it began with, also after a kill
+    assert killed(cohort, tmp_path / "killed", monkeypatch, at=AFTER_CHECKPOINT) == [("glimpses", "1")]
+    assert_equal(run(cohort, tmp_path / "killed"), agent)
+    assert json.loads((tmp_path / "killed" / "dropped.json").read_text()) == dropped

@@ -81,13 +81,14 @@ class Agent(keras.Model):
         self.built = True
 
     def learn_only(self, *parts: str) -> None:
-        """Let only these parts learn: context, policy, sight (the pixels' part of the glimpse network), core.
+        """Let only these parts learn: context; query and height (of the policy); sight (of the glimpse network); core.
 
         Call it before the model that trains the agent is compiled.
         """
         layers = {
             "context": [self.context_network],
-            "policy": [self.policy],
+            "query": [self.policy.query],
+            "height": [self.policy.height],
             "sight": self.glimpse_network.sight,
             "core": [self.glimpse_network.what_and_where, self.core, self.action_network, self.baseline_network],
         }

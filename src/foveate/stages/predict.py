@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import shutil
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def load_agent(path: Path) -> Agent:
         raise FoveateError(f"{path} does not exist; train a model first, or correct predict.weights")
     try:
         agent = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise FoveateError(f"{path}: is no model that this version can read: {error}") from error
     if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
         raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
@@ -68,8 +70,12 @@ class Predictor:
         self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
         self.roller = Roller(self.agent, self.sensor)
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-        names = [o.slide for o in overviews]
-        key = repr((self.weights_sha256, config.predict, config.tissue, config.glimpse.count, names, source_digest()))
+        seen = [
+            (o.slide, o.geometry, o.cell_um, zlib.crc32(o.thumbnail.tobytes()), zlib.crc32(o.cell_tissue.tobytes()))
+            for o in overviews
+        ]
+        chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed)
+        key = repr((self.weights_sha256, chosen, seen, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def _match(self, overviews: Sequence[StoredOverview]) -> None:

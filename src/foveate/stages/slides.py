@@ -80,6 +80,8 @@ def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
         fold = str(file.attrs["fold"])
         for policy in POLICIES:
             group = file[policy]
+            if "slide" not in group:  # every slide of the job failed
+                continue
             for slide, probabilities in zip(group["slide"].asstr()[:], group["probabilities"][:], strict=True):
                 prefix = PREFIX[policy]
                 values = {f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)}

@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from foveate.attention.agent import Agent
 from foveate.stages.determinism import seeded
@@ -10,9 +9,6 @@ from foveate.stages.rollout import make_batch
 from foveate.stages.train import make_agent
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.session import Session
-
-# nothing inhibits a first choice
-pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist for variables .*policy/height")
 
 
 def start(cohort: Any, out: Path) -> tuple[Session, Agent]:

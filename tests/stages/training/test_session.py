@@ -11,6 +11,7 @@ import pytest
 from foveate.errors import FoveateError, SlideError
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import Lesions, StoredOverview
+from foveate.stages.overview import survey
 from foveate.stages.training.session import Phase, Session, mean_of
 
 
@@ -211,6 +212,16 @@ def test_a_checkpoint_of_another_training_is_ignored(cohort: Any, tmp_path: Path
     assert (other.state.phase, other.state.epoch, other.state.history) == (0, 0, [])
 
 
+def test_a_checkpoint_from_other_overviews_is_ignored(make_cohort: Callable[[Path], Any], tmp_path: Path) -> None:
+    cohort = make_cohort(tmp_path)
+    session(cohort, tmp_path / "out").run(phases(dense(), []))
+    assert session(cohort, tmp_path / "out").found is not None
+    (tmp_path / "micro_a.json").write_text((tmp_path / "itc_a.json").read_text())  # a corrected annotation
+    sample = cohort.sample("micro_a")
+    assert survey(cohort.config, sample, cohort.overviews / "micro_a.h5", cohort.overviews / "micro_a.json")
+    assert session(cohort, tmp_path / "out").found is None
+
+
 def test_what_training_does_not_depend_on_keeps_the_checkpoint(cohort: Any, tmp_path: Path) -> None:
     session(cohort, tmp_path).run(phases(dense(), []))
     same = session(cohort.tuned(predict={"batch": 7}, patients={"bootstrap": 1}), tmp_path)
@@ -229,6 +240,20 @@ def test_a_dropped_slide_is_remembered(cohort: Any, tmp_path: Path) -> None:
     assert again.state.dropped == {"neg_b": "cannot read a tile", "neg_v": "cannot read a tile"}
     assert [o.slide for o in again.val] == ["micro_v"]
     assert json.loads((tmp_path / "checkpoint" / "state.json").read_text())["dropped"] == again.state.dropped
+
+
+def test_a_phase_keeps_the_slides_that_it_began_with(cohort: Any, tmp_path: Path) -> None:
+    made, enrolled = session(cohort, tmp_path), []
+
+    class Dropping(Line):
+        def epoch(self, number: int) -> dict[str, float]:
+            made.drop(SlideError("neg_b", "cannot read a tile"))
+            enrolled.append([o.slide for o in made.enrolled])
+            return super().epoch(number)
+
+    model = dense()
+    made.run([lambda: Dropping("one", 2, model, []), lambda: Dropping("two", 1, model, [])])
+    assert enrolled == [cohort.fold.train] * 2 + [[s for s in cohort.fold.train if s != "neg_b"]]
 
 
 def test_mean_of_batches() -> None:

@@ -27,12 +27,12 @@ class Attend:
         self._session, self._agent = session, agent
         settings = session.config.train
         self.epochs = settings.epochs
-        agent.learn_only("context", "policy", "core", *(["sight"] if sight else []))
+        agent.learn_only("context", "query", "height", "core", *(["sight"] if sight else []))
         weights = LossWeights(
             settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
         )
         self.learner = Learner(agent, weights)
-        steps = -(-len(session.enrolled) // settings.batch)
+        steps = max(1, -(-len(session.enrolled) // settings.batch))
         self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
         self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
         self._roller = Roller(agent, session.sensor)

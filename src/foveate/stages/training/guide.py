@@ -25,7 +25,7 @@ class Guide:
         self._slides = [o for o in session.enrolled if session.lesion_cells(o).any()]
         settings = session.config.train
         self.epochs = settings.guide_epochs if self._slides else 0
-        agent.learn_only("context", "policy")
+        agent.learn_only("context", "query")
         self.learner = GuideLearner(agent)
         steps = -(-len(self._slides) // settings.batch) * max(1, self.epochs)
         rate = keras.optimizers.schedules.CosineDecay(2e-3, max(1, steps))

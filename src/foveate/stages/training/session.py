@@ -75,7 +75,7 @@ class Session:
         self.grid = grid_shape(every)
         self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
         settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
-        names = [[o.slide, self.label[o.slide]] for o in self._train], [o.slide for o in self._val]
+        names = [[[o.slide, self.label[o.slide]] for o in part] for part in (self._train, self._val)]
         files = [_identity(overviews / f"{o.slide}.h5") for o in every]
         key = json.dumps([[asdict(s) for s in settings], *names, files, source_digest()], sort_keys=True)
         self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
@@ -86,11 +86,15 @@ class Session:
         else:
             self.state = State(**{f.name: self.found[f.name] for f in fields(State)})
             log.info("resuming after epoch %d of phase %d", self.state.epoch, self.state.phase + 1)
+        self._refused: set[str] = set()  # too coarse for the glimpse scales
         for overview in every:
             try:
                 self.sensor.check(overview)
             except SlideError as error:
                 self.drop(error)
+                self._refused.add(overview.slide)
+        if not self.found:
+            self.state.began_without = sorted(self.state.dropped)
 
     @property
     def train(self) -> list[StoredOverview]:
@@ -139,8 +143,8 @@ class Session:
 
     @property
     def annotated(self) -> bool:
-        """Whether any training slide has annotated lesions."""
-        return any(self.lesion_cells(o).any() for o in self._train)
+        """Whether any training slide that the sensor accepts has annotated lesions. The same after a resume."""
+        return any(self.lesion_cells(o).any() for o in self._train if o.slide not in self._refused)
 
     def run(self, phases: Sequence[Callable[[], Phase]]) -> None:
         """Run the phases in order, from where the checkpoint left off; every epoch ends in a checkpoint.
