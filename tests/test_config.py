@@ -42,7 +42,7 @@ def test_the_default_configuration_is_good_and_typed() -> None:
     assert isinstance(config, Config)
     assert config.overview.mpp == 16.0
     assert isinstance(config.overview.mpp, float)
-    assert config.overview.cell_px == 8
+    assert config.overview.cell_px == 4
     assert config.glimpse.scales_mpp == (1.0, 4.0, 32.0)
     assert isinstance(config.train.seed, int)
 
