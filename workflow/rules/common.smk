@@ -38,7 +38,10 @@ wildcard_constraints:
 def code(*parts):
     """The sources that a stage runs, so that an edit makes Snakemake run it again."""
     found = {
-        f for part in parts for f in sorted(PACKAGE.glob(part)) if f.suffix != ".pyc"
+        f
+        for part in parts
+        for f in sorted(PACKAGE.glob(part))
+        if f.is_file() and "__pycache__" not in f.parts
     }
     return sorted(map(str, found))
 
