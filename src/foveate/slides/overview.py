@@ -62,9 +62,9 @@ def read_thumbnail(slide: Slide, mpp: float) -> Thumbnail:
         box = (x - left, y + first * step_y - top, x - left + columns * step_x, y + (first + count) * step_y - top)
         region = slide.read(left, top, level, int(np.ceil(box[2])), int(np.ceil(box[3])))
         rgba[first : first + count] = np.asarray(region.resize((columns, count), Image.Resampling.BOX, box))
-    origin_um = (geometry.bounds_l0[0] * geometry.mpp[0], geometry.bounds_l0[1] * geometry.mpp[1])
+    left_um, top_um = geometry.l0_to_um(np.array(geometry.bounds_l0[:2])).tolist()
     image = composite(Image.fromarray(rgba), slide.background_rgb)
-    return Thumbnail(image, rgba[..., 3] > 127, mpp, origin_um)
+    return Thumbnail(image, rgba[..., 3] > 127, mpp, (left_um, top_um))
 
 
 def make_overview(slide: Slide, thumbnail: Thumbnail, cell_px: int, settings: TissueSettings) -> Overview:

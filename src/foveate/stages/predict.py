@@ -141,12 +141,13 @@ def _write_rollout(
     kept: list[int],
 ) -> None:
     running = probabilities[kept]
-    mpp = np.array([o.geometry.mpp for o in overviews]).reshape(-1, 1, 2)
     group.create_dataset("slide", data=[o.slide for o in overviews], dtype=h5py.string_dtype())
     group["probabilities"] = running[:, -1]
     group["running"] = running
-    group["location_um"] = rollout.location_um[kept]
-    group["location_l0"] = rollout.location_um[kept] / mpp
+    location_um = rollout.location_um[kept]
+    location_l0 = [o.geometry.um_to_l0(row) for o, row in zip(overviews, location_um, strict=True)]
+    group["location_um"] = location_um
+    group["location_l0"] = np.reshape(location_l0, location_um.shape).astype(np.float64)
     group["policy_probability"] = rollout.probability[kept]
 
 
