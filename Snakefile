@@ -27,6 +27,7 @@ rule all:
         expand("results/train/{fold}/history.csv", fold=TRAINED),
         expand("results/train/{fold}/dropped.json", fold=TRAINED),
         expand("results/predictions/{fold}.h5", fold=PLAN.jobs),
+        "results/qc.tsv",
         "results/predictions/slides.tsv",
         "results/summary.txt",
         "results/patients.tsv",

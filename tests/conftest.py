@@ -1,9 +1,10 @@
 """Tiny real slides: pyramidal tiled BigTIFFs that OpenSlide opens, with contents that a test can predict."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import settings
 
 from foveate.cohort.samples import Sample
 from foveate.config import Config, read_config
-from foveate.slides.overview_file import StoredOverview, read_overview
+from foveate.slides.overview_file import Mapped, StoredOverview, read_overview
 from foveate.stages import overview
 
 # the same examples in every run, and no clock: the machine may be busy
@@ -52,30 +53,50 @@ def write_slide(
     step: int = 4,
     tile: int = 256,
     compression: str = "jpeg",
+    subsampling: tuple[int, int] = (2, 2),
     tissue_um: tuple[float, float, float, float] | None = (400, 200, 1200, 700),
     glass: tuple[int, int, int] = GLASS,
 ) -> TinySlide:
     """White glass, a block of tissue at the left and top, a green marker in it. mpp None: no resolution tags."""
     made = TinySlide(path, _paint(size, mpp or (1.0, 1.0), tissue_um, glass), mpp or (1.0, 1.0), tissue_um)
-    level = made.pixels
+    images = [made.pixels]
+    for _ in range(levels - 1):
+        images.append(shrink(images[-1], step))
+    write_pyramid(path, images, mpp=mpp, tile=tile, compression=compression, subsampling=subsampling)
+    return made
+
+
+def write_pyramid(
+    path: Path,
+    images: Sequence[Pixels],
+    *,
+    mpp: tuple[float, float] | None = (1.0, 1.0),
+    tile: int = 256,
+    compression: str = "jpeg",
+    subsampling: tuple[int, int] = (2, 2),
+    description: str | None = None,
+    software: str | None = None,
+) -> None:
+    """Write the levels of a slide, finest first. mpp: (x, y) um/px of the first; None: no resolution tags."""
     with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for k in range(levels):
-            if k:
-                level = _shrink(level, step)
-            tags = {} if mpp is None else {"resolutionunit": "CENTIMETER"}
+        for k, image in enumerate(images):
+            tags: dict[str, Any] = {}
+            if compression == "jpeg":
+                tags = {"compressionargs": {"level": 90}, "subsampling": subsampling}
             if mpp is not None:
-                tags["resolution"] = tuple(10_000 / (side * step**k) for side in mpp)  # type: ignore[assignment]
+                widths = images[0].shape[1] / image.shape[1]
+                tags |= {"resolutionunit": "CENTIMETER", "resolution": tuple(10_000 / (side * widths) for side in mpp)}
             file.write(
-                level,
+                image,
                 tile=(tile, tile),
                 photometric="rgb",
                 compression=compression,
-                compressionargs={"level": 90} if compression == "jpeg" else None,
                 subfiletype=1 if k else 0,
+                description=None if k else description,
+                software=software,
                 metadata=None,
-                **tags,  # type: ignore[arg-type]
+                **tags,
             )
-    return made
 
 
 def _paint(
@@ -96,7 +117,8 @@ def _paint(
     return pixels
 
 
-def _shrink(pixels: Pixels, step: int) -> Pixels:
+def shrink(pixels: Pixels, step: int) -> Pixels:
+    """The mean of each `step` x `step` pixels; what is left over at the right and below is cut off."""
     height, width = (side // step for side in pixels.shape[:2])
     whole = pixels[: height * step, : width * step].reshape(height, step, width, step, 3)
     return whole.mean((1, 3)).round().astype(np.uint8)
@@ -118,10 +140,42 @@ def overwrite_tile(path: Path, index: int, *, absent: bool, page: int = 0) -> No
             file.write(bytes(width))
 
 
+def break_off_tile(path: Path, index: int, *, page: int = 0, at: float = 0.5) -> None:
+    """Change one byte after a share `at` of a JPEG tile: others warn, if that, and give grey from there on.
+
+    An escaped 0xFF becomes a restart marker that should not be there.
+    """
+    with tifffile.TiffFile(path) as tiff:
+        images: Any = tiff.pages[page]
+        offset, length = images.dataoffsets[index], images.databytecounts[index]
+    data = bytearray(path.read_bytes())
+    byte = data.index(b"\xff\x00", offset + round(length * at), offset + length) + 1
+    data[byte] = 0xD0
+    path.write_bytes(data)
+
+
 @pytest.fixture(scope="session")
 def make_slide() -> Callable[..., TinySlide]:
     """`write_slide`."""
     return write_slide
+
+
+@pytest.fixture(scope="session")
+def make_pyramid() -> Callable[..., None]:
+    """`write_pyramid`."""
+    return write_pyramid
+
+
+@pytest.fixture(scope="session")
+def shrunk() -> Callable[..., Pixels]:
+    """`shrink`."""
+    return shrink
+
+
+@pytest.fixture(scope="session")
+def break_tile() -> Callable[..., None]:
+    """`break_off_tile`."""
+    return break_off_tile
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +194,18 @@ def tiny_slide(tmp_path_factory: pytest.TempPathFactory) -> TinySlide:
 def exact_slide(tmp_path_factory: pytest.TempPathFactory) -> TinySlide:
     """The same without loss. Not to be changed."""
     return write_slide(tmp_path_factory.mktemp("slides") / "exact.tif", compression="deflate")
+
+
+@pytest.fixture
+def mapped(tmp_path: Path) -> Callable[[Pixels], Mapped]:
+    """Put an image into a file of its own, as an overview refers to it."""
+
+    def put(pixels: Pixels) -> Mapped:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.raw"
+        pixels.tofile(path)
+        return Mapped(path, 0, pixels.shape)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_a_later_file_goes_over_an_earlier_one_key_by_key(tmp_path: Path) -> Non
     ("key", "value", "fault"),
     [
         ("train.epoch", 3, "train.epoch: no such key; did you mean 'epochs'?"),
-        ("overview.zoom", 3, "overview.zoom: no such key; known: mpp, cell_um"),
+        ("overview.zoom", 3, "overview.zoom: no such key; known: mpp, coarse_mpp, cell_um"),
         ("modle", {}, "modle: no such key; did you mean 'model'?"),
         ("train.epochs", "many", 'train.epochs: "many" is not of type "integer"'),
         ("train.epochs", 2.5, 'train.epochs: 2.5 is not of type "integer"'),

@@ -25,6 +25,7 @@ class Demo:
 @dataclasses.dataclass(frozen=True)
 class Overview:
     mpp: float
+    coarse_mpp: float
     cell_um: float
 
     @property
@@ -170,6 +171,11 @@ def _contradictions(config: Config) -> list[str]:
     if abs(cells - round(cells)) > 1e-6 or round(cells) % 4:
         faults.append(
             f"overview.cell_um: {config.overview.cell_um:g} is not a multiple of 4 x overview.mpp "
+            f"({config.overview.mpp:g})"
+        )
+    if config.overview.coarse_mpp > config.overview.mpp:
+        faults.append(
+            f"overview.coarse_mpp: {config.overview.coarse_mpp:g} is coarser than overview.mpp "
             f"({config.overview.mpp:g})"
         )
     scales = config.glimpse.scales_mpp

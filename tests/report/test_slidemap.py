@@ -11,23 +11,31 @@ from foveate.slides.geometry import Geometry
 from foveate.slides.overview_file import Lesions, StoredOverview
 
 
-def make_overview(shape=(100, 200), origin_um=(0.0, 0.0), lesions=None) -> StoredOverview:
-    height, width = shape
-    tissue = np.zeros(shape, bool)
-    tissue[20:80, 20:180] = True
-    return StoredOverview(
-        slide="a",
-        path=Path("a.tif"),
-        geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
-        mpp=16.0,
-        origin_um=origin_um,
-        background_rgb=(240, 240, 240),
-        cell_um=128.0,
-        thumbnail=np.full((*shape, 3), 240, np.uint8),
-        tissue=tissue,
-        cell_tissue=np.ones((1, 1), np.float32),
-        lesions=lesions,
-    )
+@pytest.fixture
+def make_overview(mapped):
+    def make(shape=(100, 200), origin_um=(0.0, 0.0), lesions=None) -> StoredOverview:
+        height, width = shape
+        tissue = np.zeros(shape, bool)
+        tissue[20:80, 20:180] = True
+        thumbnail = mapped(np.full((*shape, 3), 240, np.uint8))
+        return StoredOverview(
+            slide="a",
+            path=Path("a.tif"),
+            geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
+            reader="openslide",
+            mpp=16.0,
+            origin_um=origin_um,
+            background_rgb=(240, 240, 240),
+            cell_um=128.0,
+            thumbnail_at=thumbnail,
+            coarse_at=thumbnail,
+            coarse_um=(16.0, 16.0),
+            tissue=tissue,
+            cell_tissue=np.ones((1, 1), np.float32),
+            lesions=lesions,
+        )
+
+    return make
 
 
 def make_fixations(um) -> Fixations:
@@ -43,32 +51,32 @@ def make_fixations(um) -> Fixations:
     )
 
 
-def test_micrometres_become_thumbnail_pixels():
+def test_micrometres_become_thumbnail_pixels(make_overview):
     view = slide_map(make_overview(origin_um=(1600.0, 800.0)), make_fixations([(1760, 960), (3200, 1600)]))
     assert (view.width, view.height) == (200, 100)
     assert view.track == "10.0,10.0 100.0,50.0"
     assert [(s.label, s.first, s.last) for s in view.stops] == [("1", True, False), ("2", False, True)]
 
 
-def test_the_footprint_is_the_coarsest_glimpse_around_the_fixation():
+def test_the_footprint_is_the_coarsest_glimpse_around_the_fixation(make_overview):
     (print_,) = slide_map(make_overview(), make_fixations([(1600, 800), (1600, 800)])).footprints
     assert (print_.x, print_.y, print_.width, print_.height) == (95.0, 45.0, 10.0, 10.0)  # 8 px of 20 um, 160 um
 
 
-def test_positions_follow_a_thumbnail_that_is_made_smaller():
+def test_positions_follow_a_thumbnail_that_is_made_smaller(make_overview):
     view = slide_map(make_overview(shape=(520, 1040)), make_fixations([(8320, 4160)]))
     assert (view.width, view.height) == (520, 260)
     assert view.track == "260.0,130.0"
     assert view.footprints[0].width == 5.0
 
 
-def test_without_predictions_only_the_slide_is_drawn():
+def test_without_predictions_only_the_slide_is_drawn(make_overview):
     view = slide_map(make_overview(), None)
     assert (view.track, view.stops, view.footprints, view.arrows, view.lesions) == ("", (), (), (), "")
     assert view.tissue.startswith("M")
 
 
-def test_annotated_lesions_are_outlined():
+def test_annotated_lesions_are_outlined(make_overview):
     index = np.zeros((100, 200), np.uint16)
     index[40:60, 100:120] = 1
     view = slide_map(make_overview(lesions=Lesions(index, np.array([320.0], np.float32))), None)

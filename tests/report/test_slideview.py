@@ -13,19 +13,23 @@ FAILED = SlideRow("a", "p", "", "test", "", "failed", "too coarse", None, None)
 
 
 @pytest.fixture
-def overview() -> StoredOverview:
+def overview(mapped) -> StoredOverview:
     tissue = np.zeros((100, 100), bool)
     tissue[:50, :50] = True
     index = tissue.astype(np.uint16)
+    thumbnail = mapped(np.full((100, 100, 3), 240, np.uint8))
     return StoredOverview(
         slide="a",
         path=Path("a.tif"),
         geometry=Geometry((1.0, 1.0), ((2000, 2000),), (1.0,), (0, 0, 2000, 2000)),
+        reader="openslide",
         mpp=20.0,
         origin_um=(0.0, 0.0),
         background_rgb=(240, 240, 240),
         cell_um=160.0,
-        thumbnail=np.full((100, 100, 3), 240, np.uint8),
+        thumbnail_at=thumbnail,
+        coarse_at=thumbnail,
+        coarse_um=(20.0, 20.0),
         tissue=tissue,
         cell_tissue=np.ones((13, 13), np.float32),
         lesions=Lesions(index, np.array([150.0, 1230.0], np.float32)),

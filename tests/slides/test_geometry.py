@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveate.errors import SlideError
-from foveate.slides.geometry import Geometry, Window, window
+from foveate.slides.geometry import Geometry, Grid, sides_px, window
 
 # 0.25, 1, 4 and 16 um/px
 PYRAMID = Geometry(
@@ -65,26 +65,59 @@ def test_level_for_refuses_what_would_be_invented_and_names_both_resolutions() -
     assert "glimpse.scales_mpp" in caught.value.remedy
 
 
+@given(coordinates, coordinates, st.integers(0, 3))
+def test_a_place_survives_every_frame(x: float, y: float, level: int) -> None:
+    place = np.array([x, y])
+    there = PYRAMID.um_to_lv(PYRAMID.l0_to_um(PYRAMID.um_to_l0(place)), level)
+    np.testing.assert_allclose(PYRAMID.lv_to_um(there, level), place, rtol=1e-12, atol=1e-9)
+    np.testing.assert_allclose(there * PYRAMID.downsamples[level], PYRAMID.um_to_l0(place), rtol=1e-12, atol=1e-9)
+
+
+def test_a_level_of_oblong_pixels_keeps_both_axes() -> None:
+    two = Geometry((0.5, 0.25), ((100, 200), (50, 100)), (1.0, 2.0), (0, 0, 100, 200))
+    assert two.pixel_um(1) == (1.0, 0.5)
+    np.testing.assert_array_equal(two.um_to_lv(np.array([10.0, 10.0]), 1), [10, 20])
+
+
+def test_cells_are_rows_and_columns_and_places_are_x_and_y() -> None:
+    grid = Grid(64.0, (1000.0, 2000.0))
+    np.testing.assert_array_equal(grid.centre_um(np.array([[0, 0], [3, 10]])), [[1032, 2032], [1672, 2224]])
+    np.testing.assert_array_equal(grid.centre_um(np.array([0.25, -0.5])), [1000, 2048])
+    np.testing.assert_array_equal(grid.cell_at(np.array([[1000.0, 2063.9], [999.0, 2064.0]])), [[0, 0], [1, -1]])
+
+
+@given(st.integers(-500, 500), st.integers(-500, 500), st.floats(8, 512), coordinates, coordinates)
+def test_the_centre_of_a_cell_lies_in_it(row: int, column: int, cell_um: float, x: float, y: float) -> None:
+    grid = Grid(cell_um, (x, y))
+    assert grid.cell_at(grid.centre_um(np.array([row, column]))).tolist() == [row, column]
+
+
+def test_upsampled_names_the_scales_that_are_finer_than_the_slide() -> None:
+    assert PYRAMID.upsampled((0.25, 0.24, 1.0), "a") == []
+    assert PYRAMID.upsampled((0.125, 8.0), "a") == ["the glimpse scale of 0.125 um/px is upsampled from 0.25 um/px"]
+    with pytest.raises(SlideError, match=r"^a: level 0 has 0\.25 um/px"):
+        PYRAMID.upsampled((0.1,), "a")
+
+
+def test_sides_of_a_square_on_a_grid_of_nearly_its_scale_are_just_the_glimpse_pixels() -> None:
+    assert sides_px(64, 64, (1.0, 1.0)) == (64, 64)
+    assert sides_px(64, 64, (1.04, 0.96)) == (64, 64)
+    assert sides_px(64, 64, (0.5, 0.25)) == (128, 256)
+    assert sides_px(64, 64, (1.06, 0.94)) == pytest.approx((64 / 1.06, 64 / 0.94))
+
+
 def test_window_around_a_place() -> None:
-    assert window((100, 50), 64, 64, (1.0, 1.0)) == Window(68, 18, 64, 64)
-    assert window((100, 50), 64, 64, (1.0, 1.0), origin_um=(10, 20)) == Window(58, -2, 64, 64)
-    # a grid of 0.5 x 0.25 um holds 128 x 256 of its pixels in 64 um
-    assert window((100, 50), 64, 64, (0.5, 0.25)) == Window(136, 72, 128, 256)
-
-
-def test_window_on_a_grid_of_nearly_its_scale_has_just_the_glimpse_pixels() -> None:
-    assert window((0, 0), 64, 64, (1.04, 0.96)) == Window(-32, -32, 64, 64)
-    view = window((0, 0), 64, 64, (1.06, 0.94))
-    assert (view.width_lv, view.height_lv) == pytest.approx((64 / 1.06, 64 / 0.94))
+    assert window((100, 50), (64, 64), (1.0, 1.0)) == (68, 18)
+    assert window((100, 50), (64, 64), (1.0, 1.0), origin_um=(10, 20)) == (58, -2)
+    assert window((100, 50), (128, 256), (0.5, 0.25)) == (136, 72)
 
 
 @given(coordinates, coordinates, st.floats(0.25, 32), resolutions, resolutions, coordinates)
 def test_the_middle_of_a_window_is_within_half_a_pixel(
     x: float, y: float, scale: float, pixel_x: float, pixel_y: float, origin: float
 ) -> None:
-    view = window((x, y), 64 * scale, 64, (pixel_x, pixel_y), (origin, -origin))
-    middle_x = (view.x_lv + view.width_lv / 2) * pixel_x + origin
-    middle_y = (view.y_lv + view.height_lv / 2) * pixel_y - origin
-    assert abs(middle_x - x) <= 0.5 * pixel_x + 1e-6
-    assert abs(middle_y - y) <= 0.5 * pixel_y + 1e-6
-    assert view.width_lv * pixel_x == pytest.approx(64 * scale, rel=0.051)
+    sides = sides_px(64 * scale, 64, (pixel_x, pixel_y))
+    left, top = window((x, y), sides, (pixel_x, pixel_y), (origin, -origin))
+    assert abs((left + sides[0] / 2) * pixel_x + origin - x) <= 0.5 * pixel_x + 1e-6
+    assert abs((top + sides[1] / 2) * pixel_y - origin - y) <= 0.5 * pixel_y + 1e-6
+    assert sides[0] * pixel_x == pytest.approx(64 * scale, rel=0.051)

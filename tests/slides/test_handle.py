@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from foveate.errors import SlideError
-from foveate.slides.handle import composite, open_slide
+from foveate.slides.handle import check_length, composite, open_slide
+from foveate.slides.tiff import read_tiff
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -35,6 +36,7 @@ def test_what_is_known_of_an_open_slide(make_slide: Callable[..., Any], tmp_path
     assert slide.geometry.bounds_l0 == (0, 0, 1024, 512)
     assert "openslide.mpp-x" in slide.mpp_source
     assert slide.background_rgb == (255, 255, 255)
+    assert slide.tiles_px == ((256, 256),) * 3
 
 
 def test_the_mpp_column_goes_over_what_the_file_says(tiny_slide: Any) -> None:
@@ -74,14 +76,34 @@ def test_an_absent_file_a_folder_and_a_text_are_no_slides(tmp_path: Path) -> Non
     assert "path column" in caught.value.remedy
 
 
+def open_whole(path: Path, mpp: float | None = None) -> None:
+    """As the overview stage does: OpenSlide opens many a file that was cut."""
+    slide = open_slide("a", path, mpp)
+    check_length("a", path, read_tiff(path))
+    slide.handle.close()
+
+
 @pytest.mark.parametrize("share", [0.9, 0.6, 0.1])
 def test_a_tiff_that_was_cut_short(tiny_slide: Any, tmp_path: Path, share: float) -> None:
     data = tiny_slide.path.read_bytes()
     cut = tmp_path / "cut.tif"
     cut.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(SlideError, match=r"^a: .*cut\.tif is cut short") as caught:
-        open_slide("a", cut)
+        open_whole(cut)
     assert "copy the file again" in caught.value.remedy
+
+
+def test_a_tiff_that_lacks_its_last_byte(tiny_slide: Any, tmp_path: Path) -> None:
+    images = read_tiff(tiny_slide.path)
+    assert images is not None
+    end = max(image.end for image in images)
+    data, path = tiny_slide.path.read_bytes(), tmp_path / "a.tif"
+    path.write_bytes(data[:end])
+    check_length("a", path, images)
+    path.write_bytes(data[: end - 1])
+    with pytest.raises(SlideError, match=f"it has {end - 1:,} bytes, its tiles need {end:,}"):
+        check_length("a", path, images)
+    check_length("a", path, None)  # what is no TIFF has no table to compare with
 
 
 def test_a_tiff_that_was_cut_before_its_directory(tiny_slide: Any, tmp_path: Path) -> None:
@@ -90,7 +112,7 @@ def test_a_tiff_that_was_cut_before_its_directory(tiny_slide: Any, tmp_path: Pat
     assert open_slide("a", whole).geometry.sizes_lv[0] == (2048, 1536)
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     with pytest.raises(SlideError, match="is cut short"):
-        open_slide("a", cut)
+        open_whole(cut)
 
 
 def test_a_region_is_where_it_was_asked_for(exact_slide: Any) -> None:
@@ -133,11 +155,28 @@ def test_a_corrupt_tile_is_an_error_and_spoils_the_handle(
     spoil_tile(bad, 9, absent=False)
     slide = open_slide("spoilt", bad)
     slide.read(1024, 1024, 0, 8, 8)
-    with pytest.raises(SlideError, match=r"^spoilt: cannot read 8 x 8 px at \(300, 310\) of level 0: ") as caught:
+    place = r"^spoilt: cannot read 8 x 8 px at \(300, 310\) of level 0, in tile 1, 1 \(column, row\): "
+    with pytest.raises(SlideError, match=place) as caught:
         slide.read(300, 310, 0, 8, 8)
     assert "exclude" in caught.value.remedy
     with pytest.raises(SlideError):
         slide.read(1024, 1024, 0, 8, 8)
+    fresh = slide.reopen()
+    assert (fresh.geometry, fresh.name) == (slide.geometry, "spoilt")
+    np.testing.assert_array_equal(
+        fresh.read(1024, 1024, 0, 8, 8), open_slide("a", tiny_slide.path).read(1024, 1024, 0, 8, 8)
+    )
+    with pytest.raises(SlideError, match=r"in one of the tiles 0, 0 to 7, 5 \(column, row\)"):
+        fresh.read(-10, -10, 0, 3000, 3000)
+
+
+def test_a_slide_that_went_away_cannot_be_opened_again(tiny_slide: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    shutil.copy(tiny_slide.path, path)
+    slide = open_slide("a", path)
+    path.unlink()
+    with pytest.raises(SlideError, match=r"a\.tif cannot be read: No such file"):
+        slide.reopen()
 
 
 def test_composite_blends_by_alpha() -> None:
@@ -159,5 +198,5 @@ def test_real_files_cut_at_60_percent(tmp_path: Path, name: str) -> None:
     cut = tmp_path / name
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
     with pytest.raises(SlideError, match="cut") as caught:
-        open_slide("cut", cut, mpp=1.0)
+        open_whole(cut, mpp=1.0)
     assert "copy the file again" in caught.value.remedy

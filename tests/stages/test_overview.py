@@ -14,11 +14,14 @@ from skimage.draw import polygon
 
 from foveate.cohort.samples import Sample
 from foveate.config import Config
+from foveate.slides import readers
+from foveate.slides.jpeg import library
 from foveate.slides.overview_file import StoredOverview, read_overview
 from foveate.stages.overview import Outputs, run
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
+needs_turbojpeg = pytest.mark.skipif(library() is None, reason="TurboJPEG 3 is not installed")
 DATA = Path(str(SHARED), "data")
 
 
@@ -73,7 +76,7 @@ def test_a_good_slide(stage: Stage, tiny_slide: Any) -> None:
     assert status["slide"] == "a"
     assert status["path"] == str(tiny_slide.path)
     assert (status["mpp"], status["levels"], status["size_l0"]) == ([1, 1], 3, [2048, 1536])
-    assert (status["vendor"], status["reader"]) == ("generic-tiff", "openslide")
+    assert (status["vendor"], status["absent_tiles"]) == ("generic-tiff", 0)
     assert (status["remedy"], status["warnings"]) == ("", [])
     assert status["tissue_share"] == pytest.approx(800 * 500 / (2048 * 1536), rel=0.05)
     assert set(status["versions"]) >= {"foveate", "openslide"}
@@ -81,6 +84,31 @@ def test_a_good_slide(stage: Stage, tiny_slide: Any) -> None:
         assert thumbnail.size == tissue.size == (128, 96)
         assert thumbnail.format == "JPEG"
         assert tissue.format == "PNG"
+
+
+@needs_turbojpeg
+def test_the_reader_that_was_chosen_and_why_are_in_the_status_and_the_overview(
+    stage: Stage, tiny_slide: Any, exact_slide: Any
+) -> None:
+    status = stage.run(tiny_slide.path)
+    assert (status["reader"], stage.stored().reader) == ("tiles", "tiles")
+    assert status["reader_reason"] == "its JPEG tiles give the pixels that OpenSlide gives"
+    status = stage.run(exact_slide.path)
+    assert (status["reader"], stage.stored().reader) == ("openslide", "openslide")
+    assert status["reader_reason"] == "level 0 has no JPEG tiles"
+
+
+def test_without_turbojpeg_the_overview_is_the_same(
+    stage: Stage, tiny_slide: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = stage.run(tiny_slide.path)
+    first = stage.stored()
+    monkeypatch.setattr(readers, "library", lambda: None)
+    second = stage.run(tiny_slide.path)
+    assert (second["state"], second["reader"]) == ("ok", "openslide")
+    for images in zip(first.rasters(), stage.stored().rasters(), strict=True):
+        np.testing.assert_array_equal(images[0].pixels, images[1].pixels)
+    assert {key for key in status if status[key] != second[key]} <= {"reader", "reader_reason", "seconds"}
 
 
 def test_the_same_slide_gives_the_same_bytes(stage: Stage, tiny_slide: Any) -> None:
@@ -142,8 +170,10 @@ def test_a_corrupt_tile_fails_the_slide(
 ) -> None:
     bad = tmp_path / "bad.tif"
     shutil.copy(tiny_slide.path, bad)
-    spoil_tile(bad, 0, absent=False, page=2)
-    assert "cannot read 128 x 96 px at (0, 0) of level 2" in stage.run(bad)["reason"]
+    spoil_tile(bad, 0, absent=False, page=1)
+    status = stage.run(bad)
+    assert "cannot read 512 x 384 px at (0, 0) of level 1, in one of the tiles 0, 0 to 1, 1" in status["reason"]
+    assert "copy the file again" in status["remedy"]
 
 
 def test_an_absent_tile_does_not(
@@ -152,10 +182,42 @@ def test_an_absent_tile_does_not(
     sparse = tmp_path / "sparse.tif"
     shutil.copy(tiny_slide.path, sparse)
     spoil_tile(sparse, 3, absent=True, page=1)
+    for index in (40, 47):
+        spoil_tile(sparse, index, absent=True)
     fine = dataclasses.replace(stage.config, overview=dataclasses.replace(stage.config.overview, mpp=8.0))
-    dataclasses.replace(stage, config=fine).run(sparse)
+    status = dataclasses.replace(stage, config=fine).run(sparse)
+    assert status["absent_tiles"] == 3
     assert (stage.stored().thumbnail[140:, 140:] == 255).all()
     assert not stage.stored().tissue[128:, 128:].any()
+
+
+@needs_shared
+def test_a_format_other_than_tiff_says_nothing_of_absent_tiles(stage: Stage) -> None:
+    assert stage.run(DATA / "slides" / "camelyon16_tumor_072_level7.dcm")["absent_tiles"] is None
+
+
+@needs_turbojpeg
+def test_an_unaligned_level(stage: Stage, make_pyramid: Callable[..., None], tmp_path: Path) -> None:
+    fine = np.full((3842, 3842, 3), (244, 242, 246), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 30, (2000, 1600, 1))
+    fine[800:2800, 1000:2600] = np.array((190, 90, 160)) + noise
+    coarse = np.asarray(Image.fromarray(fine).resize((120, 120), Image.Resampling.BOX))
+    path = tmp_path / "a.tif"
+    make_pyramid(path, [fine, coarse], mpp=(0.5, 0.5))
+    status = stage.run(path)
+    stored = stage.stored()
+    assert stored.geometry.downsamples[1] == pytest.approx(32.0167, abs=1e-4)
+    assert (status["state"], status["reader"], status["levels"]) == ("ok", "tiles", 2)
+    assert stored.coarse_um == (8.0, 8.0)
+    assert stored.tissue.shape == (121, 121)  # 1921 um at 16
+    rows, columns = np.nonzero(stored.tissue)  # 400 to 1400, 500 to 1300 um
+    assert np.abs(np.array([rows.min(), rows.max() + 1]) - (25, 87.5)).max() < 2
+    assert np.abs(np.array([columns.min(), columns.max() + 1]) - (31.25, 81.25)).max() < 2
+    native = dataclasses.replace(stage.config, overview=dataclasses.replace(stage.config.overview, coarse_mpp=16.0))
+    dataclasses.replace(stage, config=native).run(path)
+    assert stage.stored().coarse_um == pytest.approx((16.0083, 16.0083), abs=1e-4)
+    difference = stage.stored().rasters()[1].pixels[:120, :120].astype(int) - coarse
+    assert np.abs(difference).mean() < 3  # JPEG, and OpenSlide between two pixels
 
 
 def test_files_that_are_no_slides(stage: Stage, tiny_slide: Any, tmp_path: Path) -> None:
@@ -183,8 +245,19 @@ def test_a_coarse_slide_is_enlarged_with_a_warning(
         tmp_path / "a.tif", size=(512, 384), mpp=(28.0, 28.0), levels=1, tissue_um=(2800, 2800, 8400, 8400)
     )
     warnings = stage.run(tiny.path)["warnings"]
-    assert warnings == ["level 0 has 28 um/px; the overview of 16 um/px is upsampled"]
+    assert warnings == [
+        "level 0 has 28 um/px; the overview of 16 um/px is upsampled",
+        "no glimpses can be read: level 0 has 28 um/px, coarser than twice the glimpse scale of 1 um/px",
+    ]
     assert stage.stored().thumbnail.shape == (672, 896, 3)
+
+
+def test_a_scale_that_is_finer_than_the_slide_is_a_warning(
+    stage: Stage, make_slide: Callable[..., Any], tmp_path: Path
+) -> None:
+    tiny = make_slide(tmp_path / "a.tif", mpp=(1.5, 1.5))
+    assert stage.config.glimpse.scales_mpp[0] == 1.0
+    assert stage.run(tiny.path)["warnings"] == ["the glimpse scale of 1 um/px is upsampled from 1.5 um/px"]
 
 
 @needs_shared
@@ -214,6 +287,7 @@ def test_real_slides_that_are_refused(stage: Stage, name: str, reason: str, reme
 def test_real_slides_that_are_read(stage: Stage, name: str, mpp: float | None, vendor: str) -> None:
     status = stage.run(DATA / "slides" / name, mpp=mpp)
     assert (status["state"], status["vendor"]) == ("ok", vendor)
+    assert stage.stored().reader == status["reader"]
     assert 0.02 < status["tissue_share"] < 0.98
 
 

@@ -156,8 +156,9 @@ def _write_overview(path, name, picture, tissue, lesions):
     height, width = tissue.shape
     with h5py.File(path, "w") as file:
         file.attrs.update(
-            format="foveate.overview", version=1, slide=name, path=f"slides/{name}.tif", state="ok", reason="",
-            mpp=(0.25, 0.25), mpp_source="tiff resolution", vendor="generic-tiff",
+            format="foveate.overview", version=2, slide=name, path=f"slides/{name}.tif", state="ok", reason="",
+            mpp=(0.25, 0.25), mpp_source="tiff resolution", vendor="generic-tiff", reader="openslide",
+            coarse_um=(16.0, 16.0),
             sizes_lv=np.array([[width * 64, height * 64]]), downsamples=(1.0,),
             bounds_l0=np.array([0, 0, width * 64, height * 64]), overview_mpp=16.0, origin_um=(0.0, 0.0),
             background_rgb=np.array([241, 240, 243], np.uint8), cell_um=128.0,
@@ -313,7 +314,7 @@ def test_a_failed_slide_is_named_with_its_remedy_and_its_patient_is_incomplete(r
     name = "patient_001_node_2"
     (results.folder / "overview" / f"{name}.h5").unlink()
     with h5py.File(results.folder / "overview" / f"{name}.h5", "w") as file:
-        file.attrs.update(format="foveate.overview", version=1, slide=name, path="", state="failed", reason="r")
+        file.attrs.update(format="foveate.overview", version=2, slide=name, path="", state="failed", reason="r")
     changes = {"state": "failed", "reason": "has no mpp", "remedy": "set the mpp column", "mpp": None}
     _write_status(results.folder / "status" / f"{name}.json", name, (60, 90), **changes)
     results.change(name, "failed", "no overview")

@@ -7,12 +7,20 @@ rule overview:
         code=code(
             "files.py",
             "slides/annotations.py",
+            "slides/focus.py",
             "slides/geometry.py",
             "slides/handle.py",
+            "slides/jpeg.py",
             "slides/outlines.py",
             "slides/overview.py",
             "slides/overview_file.py",
+            "slides/raster.py",
+            "slides/reader.py",
+            "slides/readers.py",
+            "slides/tiff.py",
+            "slides/tiles.py",
             "slides/tissue.py",
+            "slides/view.py",
             "stages/overview.py",
         ),
     output:
@@ -29,7 +37,7 @@ rule overview:
         runtime=10,
     params:
         mpp=lambda wildcards: PLAN.used[wildcards.slide].mpp,
-        settings=(CONFIG.overview, CONFIG.tissue),
+        settings=(CONFIG.overview, CONFIG.tissue, CONFIG.glimpse.scales_mpp),
     script:
         "../scripts/overview.py"
 
@@ -59,3 +67,22 @@ rule pictures:
         runtime=5,
     script:
         "../scripts/pictures.py"
+
+
+rule qc:
+    input:
+        statuses=[f"results/status/{slide}.json" for slide in SLIDES],
+        code=code("stages/qc.py"),
+    output:
+        "results/qc.tsv",
+    log:
+        "results/logs/qc.log",
+    benchmark:
+        "results/benchmarks/qc.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=500,
+        runtime=5,
+    script:
+        "../scripts/qc.py"

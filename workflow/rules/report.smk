@@ -35,6 +35,7 @@ rule complete:
         summary="results/summary.txt",
         page="results/report/index.html",
         submission="results/submission.csv",
+        qc="results/qc.tsv",
     output:
         "results/complete.txt",
     log:

@@ -1,9 +1,11 @@
-"""Where things are on a slide: levels, micrometres, and which level serves which scale.
+"""Where things are on a slide: levels, micrometres, cells, and which level serves which scale.
 
 Frames: `_l0` level-0 pixels; `_um` micrometres from the level-0 corner (0, 0), x_um = x_l0 * mpp_x;
-`_lv` pixels of one level. Order is (x, y).
+`_lv` pixels of one level. Order is (x, y), but for a `cell`, which is (row, column) of the overview's grid.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +35,10 @@ class Geometry:
         """Um per pixel of a level, the mean of x and y."""
         return self.downsamples[level] * (self.mpp[0] + self.mpp[1]) / 2
 
+    def pixel_um(self, level: int) -> tuple[float, float]:
+        """Um per pixel of a level, (x, y)."""
+        return self.mpp[0] * self.downsamples[level], self.mpp[1] * self.downsamples[level]
+
     def um_to_l0(self, location_um: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 2) micrometres to level-0 pixels, both (x, y)."""
         return np.asarray(location_um, np.float64) / self.mpp
@@ -40,6 +46,14 @@ class Geometry:
     def l0_to_um(self, location_l0: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 2) level-0 pixels to micrometres, both (x, y)."""
         return np.asarray(location_l0, np.float64) * self.mpp
+
+    def um_to_lv(self, location_um: NDArray[np.floating], level: int) -> NDArray[np.float64]:
+        """(..., 2) micrometres to pixels of a level, both (x, y)."""
+        return np.asarray(location_um, np.float64) / self.pixel_um(level)
+
+    def lv_to_um(self, location_lv: NDArray[np.floating], level: int) -> NDArray[np.float64]:
+        """(..., 2) pixels of a level to micrometres, both (x, y)."""
+        return np.asarray(location_lv, np.float64) * self.pixel_um(level)
 
     def level_for(self, scale_mpp: float, slide: str) -> int:
         """The coarsest level that is at least as fine as `scale_mpp`, to 5 %.
@@ -62,33 +76,53 @@ class Geometry:
             "use a model with coarser glimpse.scales_mpp, or a finer scan",
         )
 
+    def upsampled(self, scales_mpp: Sequence[float], slide: str) -> list[str]:
+        """A warning for each scale that is finer than level 0. Raises SlideError if one is finer by more than twice."""
+        served = [(scale, self.level_mpp(self.level_for(scale, slide))) for scale in scales_mpp]
+        return [
+            f"the glimpse scale of {scale:g} um/px is upsampled from {found:.4g} um/px"
+            for scale, found in served
+            if found > scale * EQUAL
+        ]
+
 
 @dataclass(frozen=True)
-class Window:
-    """A square of the slide in pixels of one level: origin (x, y), whole pixels; side (x, y), may be fractional."""
+class Grid:
+    """The cells over an overview: squares of `cell_um`, the first with its corner at `origin_um` (x, y)."""
 
-    x_lv: int
-    y_lv: int
-    width_lv: float
-    height_lv: float
+    cell_um: float
+    origin_um: tuple[float, float]
+
+    def centre_um(self, cell: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.float64]:
+        """(..., 2) cells (row, column) to the um (x, y) of their centres; fractions of a cell lie off the centre."""
+        return (np.asarray(cell, np.float64)[..., ::-1] + 0.5) * self.cell_um + self.origin_um
+
+    def cell_at(self, location_um: NDArray[np.floating]) -> NDArray[np.int64]:
+        """(..., 2) um (x, y) to the cell (row, column) that holds them; outside the overview it is off the grid."""
+        cell = (np.asarray(location_um, np.float64) - self.origin_um) / self.cell_um
+        return np.floor(cell[..., ::-1]).astype(np.int64)
+
+
+def sides_px(side_um: float, px: int, pixel_um: tuple[float, float]) -> tuple[float, float]:
+    """Width and height of a square of side `side_um` in pixels of `pixel_um` (x, y); may be fractional.
+
+    Where such a pixel is within 5 % of the square's own scale it is `px` pixels exactly.
+    """
+    scale = side_um / px
+    width, height = (px if 1 / EQUAL <= p / scale <= EQUAL else side_um / p for p in pixel_um)
+    return width, height
 
 
 def window(
-    location_um: tuple[float, float],
-    side_um: float,
-    px: int,
+    centre_um: tuple[float, float],
+    sides_px: tuple[float, float],
     pixel_um: tuple[float, float],
     origin_um: tuple[float, float] = (0.0, 0.0),
-) -> Window:
-    """The square of side `side_um` around `location_um`, on a grid of pixels of `pixel_um` that starts at `origin_um`.
+) -> tuple[int, int]:
+    """First pixel (x, y) of a rectangle of `sides_px` around a place, on a grid of pixels that starts at `origin_um`.
 
-    The origin is rounded to whole pixels of the grid: half a pixel would cost a second decode and blur.
-    Where the grid is within 5 % of the glimpse's own scale the window has `px` pixels exactly.
+    Whole pixels of the grid: half a pixel would cost a second decode and blur.
     """
-    scale = side_um / px
-    sides = [float(px) if 1 / EQUAL <= p / scale <= EQUAL else side_um / p for p in pixel_um]
-    corners = [
-        int(np.floor((c - o) / p - n / 2 + 0.5))
-        for c, o, p, n in zip(location_um, origin_um, pixel_um, sides, strict=True)
-    ]
-    return Window(corners[0], corners[1], sides[0], sides[1])
+    x = math.floor((centre_um[0] - origin_um[0]) / pixel_um[0] - sides_px[0] / 2 + 0.5)
+    y = math.floor((centre_um[1] - origin_um[1]) / pixel_um[1] - sides_px[1] / 2 + 0.5)
+    return x, y

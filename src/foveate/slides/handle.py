@@ -1,23 +1,28 @@
 """Opening a slide: what it is, how large its pixels are, and regions without holes."""
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import openslide
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from foveate.errors import SlideError
 from foveate.slides.geometry import Geometry
+from foveate.slides.tiff import TiffImage, read_tiff
 
 READ_ERRORS = (openslide.OpenSlideError, OSError)
 
 
 @dataclass(frozen=True)
 class Slide:
-    """An open slide. `background_rgb` is the scanner's own, white where it states none."""
+    """An open slide. `background_rgb` is the scanner's own, white where it states none.
+
+    tiles_px: (width, height) of the tiles of every level, where the format has any.
+    """
 
     name: str
     path: Path
@@ -26,6 +31,7 @@ class Slide:
     mpp_source: str
     vendor: str
     background_rgb: tuple[int, int, int]
+    tiles_px: tuple[tuple[int, int] | None, ...]
 
     def read(self, x_lv: int, y_lv: int, level: int, width: int, height: int) -> Image.Image:
         """A region of a level, RGBA; outside the slide and in absent tiles alpha is 0.
@@ -42,41 +48,43 @@ class Slide:
         except READ_ERRORS as error:
             raise SlideError(
                 self.name,
-                f"cannot read {width} x {height} px at ({x_lv}, {y_lv}) of level {level}: {error}",
+                f"cannot read {width} x {height} px at ({x_lv}, {y_lv}) of level {level}"
+                f"{self._tiles(x_lv, y_lv, level, width, height)}: {error}",
                 "copy the file again, or set the exclude column",
             ) from error
 
+    def reopen(self) -> "Slide":
+        """The same slide with a handle of its own. Raises SlideError if it cannot be opened any more."""
+        return dataclasses.replace(self, handle=_open(self.name, self.path))
 
-def open_slide(name: str, path: str | Path, mpp: float | None = None, *, check: bool = True) -> Slide:
+    def _tiles(self, x_lv: int, y_lv: int, level: int, width: int, height: int) -> str:
+        """Which tiles a region touches, where the format has any."""
+        tile = self.tiles_px[level]
+        if tile is None:
+            return ""
+        columns, rows = self.geometry.sizes_lv[level]
+        first = (max(0, x_lv) // tile[0], max(0, y_lv) // tile[1])
+        last = ((min(x_lv + width, columns) - 1) // tile[0], (min(y_lv + height, rows) - 1) // tile[1])
+        if first == last:
+            return f", in tile {first[0]}, {first[1]} (column, row)"
+        return f", in one of the tiles {first[0]}, {first[1]} to {last[0]}, {last[1]} (column, row)"
+
+
+def open_slide(name: str, path: str | Path, mpp: float | None = None) -> Slide:
     """Open a slide with OpenSlide.
 
     Parameters
     ----------
     mpp : um per level-0 pixel, over what the file states; needed where it states nothing.
-    check : whether to compare the file's length with its table of tiles, which costs more than the opening.
 
     Raises
     ------
     SlideError
-        If the file is absent, no slide, cut short, or its resolution is unknown.
+        If the file is absent, no slide, or its resolution is unknown.
     """
     path = Path(path)
+    handle = _open(name, path)
     try:
-        path.stat()
-    except OSError as error:
-        raise SlideError(name, f"{path} cannot be read: {error.strerror}", "correct the path column") from error
-    try:
-        handle = openslide.OpenSlide(path)
-    except READ_ERRORS as error:
-        _check_length(name, path)
-        raise SlideError(
-            name,
-            f"OpenSlide cannot open {path}: {error}",
-            "correct the path column, copy the file again, or set the exclude column",
-        ) from error
-    try:
-        if check:
-            _check_length(name, path)
         pixel_um, source = _resolution(name, handle, mpp)
     except SlideError:
         handle.close()
@@ -93,7 +101,8 @@ def open_slide(name: str, path: str | Path, mpp: float | None = None, *, check: 
     colour = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "ffffff")
     background = (int(colour[0:2], 16), int(colour[2:4], 16), int(colour[4:6], 16))
     vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
-    return Slide(name, path, handle, geometry, source, vendor, background)
+    tiles = tuple(_tile(properties, level) for level in range(handle.level_count))
+    return Slide(name, path, handle, geometry, source, vendor, background, tiles)
 
 
 def composite(rgba: Image.Image, background_rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -102,6 +111,11 @@ def composite(rgba: Image.Image, background_rgb: tuple[int, int, int]) -> NDArra
         return np.asarray(rgba.convert("RGB"))
     plain = Image.new("RGBA", rgba.size, (*background_rgb, 255))
     return np.asarray(Image.alpha_composite(plain, rgba).convert("RGB"))
+
+
+def _tile(properties: Mapping[str, str], level: int) -> tuple[int, int] | None:
+    width, height = (properties.get(f"openslide.level[{level}].tile-{side}") for side in ("width", "height"))
+    return None if width is None or height is None else (int(width), int(height))
 
 
 def _resolution(name: str, handle: openslide.OpenSlide, mpp: float | None) -> tuple[tuple[float, float], str]:
@@ -121,23 +135,41 @@ def _resolution(name: str, handle: openslide.OpenSlide, mpp: float | None) -> tu
     return (x, y), "openslide.mpp-x, openslide.mpp-y"
 
 
-def _check_length(name: str, path: Path) -> None:
-    """A TIFF whose tiles or directory lie beyond its end was cut. OpenSlide would only notice at the hole."""
+def check_length(name: str, path: Path, images: Sequence[TiffImage] | None) -> None:
+    """A TIFF whose tiles or directory lie beyond its end was cut. OpenSlide would only notice at the hole.
+
+    Raises
+    ------
+    SlideError
+        If the file is shorter than its own table of tiles says.
+    """
+    if images is None:
+        return  # no TIFF; OpenSlide knows better
     size = path.stat().st_size
     try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
-            ends = [
-                offset + count
-                for page in pages
-                for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-            ]
-    except (tifffile.TiffFileError, ValueError, IndexError, OSError):
-        return  # no TIFF; OpenSlide opened it and knows better
-    needs = f"its tiles need {max(ends):,}" if ends else "its directory lies behind them"
-    if not pages or max(ends, default=0) > size:
+        needed = max((image.end for image in images), default=0)
+    except OSError:
+        needed = 0
+    if not needed or needed > size:
+        needs = f"its tiles need {needed:,}" if needed else "its directory lies behind them"
         raise SlideError(
             name,
             f"{path} is cut short: it has {size:,} bytes, {needs}",
             "copy the file again, or set the exclude column",
         )
+
+
+def _open(name: str, path: Path) -> openslide.OpenSlide:
+    try:
+        path.stat()
+    except OSError as error:
+        raise SlideError(name, f"{path} cannot be read: {error.strerror}", "correct the path column") from error
+    try:
+        return openslide.OpenSlide(path)
+    except READ_ERRORS as error:
+        check_length(name, path, read_tiff(path))
+        raise SlideError(
+            name,
+            f"OpenSlide cannot open {path}: {error}",
+            "correct the path column, copy the file again, or set the exclude column",
+        ) from error

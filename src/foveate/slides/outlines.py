@@ -5,7 +5,7 @@ On a grid, pixel (row, column) covers [column, column + 1) in x and [row, row + 
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError  # type: ignore[import-untyped]
+from scipy.spatial import ConvexHull, QhullError
 
 Outline = NDArray[np.float64]
 

@@ -7,91 +7,122 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveate.errors import SlideError
+from foveate.slides.geometry import EQUAL
 from foveate.slides.handle import Slide, composite
-from foveate.slides.tissue import TissueSettings, cell_shares, has_dark_background, tissue_mask
+from foveate.slides.raster import Raster
+from foveate.slides.tissue import Tissue, TissueSettings, cell_shares, find_tissue, has_dark_background
 
 BAND_PX = 16_000_000  # level pixels read at once: 64 MB of RGBA, whatever the slide's size
 MIN_GLASS = 0.01  # share of the overview below which there is too little glass to take its colour
 
 
 @dataclass(frozen=True)
-class Thumbnail:
-    """The scanned area at `mpp` um per pixel.
+class Scan:
+    """The scanned area of a slide, small.
 
-    image: (H, W, 3), area-averaged, holes in the slide's background colour. scanned: (H, W) bool, False
-    in holes. origin_um: (x, y) of the top-left corner.
+    coarse: the level that serves coarse scales, holes in the slide's background colour. thumbnail: the same
+    area-averaged to `mpp` um per pixel, (H, W, 3). scanned: (H, W) bool, False in holes.
     """
 
-    image: NDArray[np.uint8]
+    coarse: Raster
+    thumbnail: NDArray[np.uint8]
     scanned: NDArray[np.bool_]
     mpp: float
-    origin_um: tuple[float, float]
+
+    @property
+    def origin_um(self) -> tuple[float, float]:
+        """(x, y) of the top-left corner of both."""
+        return self.coarse.origin_um
 
 
 @dataclass(frozen=True)
 class Overview:
-    """A thumbnail and what it shows: all that is known of a slide before the first glimpse.
+    """A scan and what it shows: all that is known of a slide before the first glimpse.
 
-    tissue: (H, W) bool. cell_tissue: (rows, columns) share of tissue. background_rgb: the colour of the glass.
+    cell_tissue: (rows, columns) share of tissue. background_rgb: the colour of the glass.
     """
 
-    thumbnail: Thumbnail
-    tissue: NDArray[np.bool_]
+    scan: Scan
+    tissue: Tissue
     cell_tissue: NDArray[np.float32]
     background_rgb: tuple[int, int, int]
 
 
-def read_thumbnail(slide: Slide, mpp: float) -> Thumbnail:
-    """Read the slide's bounds at `mpp` um per pixel from the nearest finer level.
+def read_scan(slide: Slide, mpp: float, coarse_mpp: float) -> Scan:
+    """Read the slide's bounds at `coarse_mpp` um per pixel, and average them to a thumbnail at `mpp`.
 
-    The last row and column may reach past the bounds by less than a pixel. A slide with one level is read
-    in bands, never whole.
+    A level within 5 % of `coarse_mpp` is taken as it is, pixel for pixel; a finer one is averaged; where all are
+    coarser, the finest is taken. The last row and column may reach past the bounds by less than a pixel.
     """
-    geometry = slide.geometry
-    fine_enough = [k for k in range(len(geometry.downsamples)) if geometry.level_mpp(k) <= mpp * 1.001]
-    level = max(fine_enough, key=geometry.level_mpp, default=0)
-    downsample = geometry.downsamples[level]
-    x, y, width, height = (side / downsample for side in geometry.bounds_l0)
-    step_x, step_y = (mpp / (pixel * downsample) for pixel in geometry.mpp)
-    columns, rows = int(np.ceil(width / step_x - 1e-6)), int(np.ceil(height / step_y - 1e-6))
-    rgba = np.empty((rows, columns, 4), np.uint8)
-    band = max(1, int(BAND_PX / (width * step_y)))
-    for first in range(0, rows, band):
-        count = min(band, rows - first)
-        left, top = int(x), int(y + first * step_y)
-        box = (x - left, y + first * step_y - top, x - left + columns * step_x, y + (first + count) * step_y - top)
-        region = slide.read(left, top, level, int(np.ceil(box[2])), int(np.ceil(box[3])))
-        rgba[first : first + count] = np.asarray(region.resize((columns, count), Image.Resampling.BOX, box))
-    left_um, top_um = geometry.l0_to_um(np.array(geometry.bounds_l0[:2])).tolist()
-    image = composite(Image.fromarray(rgba), slide.background_rgb)
-    return Thumbnail(image, rgba[..., 3] > 127, mpp, (left_um, top_um))
+    rgba, pixel_um, origin_um = _read_bounds(slide, coarse_mpp)
+    columns, rows = (int(np.ceil(n * p / mpp - 1e-6)) for n, p in zip(rgba.shape[1::-1], pixel_um, strict=True))
+    small = _average(Image.fromarray(rgba), (mpp / pixel_um[0], mpp / pixel_um[1]), columns, rows)
+    coarse = Raster(composite(Image.fromarray(rgba), slide.background_rgb), pixel_um, origin_um)
+    return Scan(coarse, composite(small, slide.background_rgb), np.asarray(small.getchannel("A")) > 127, mpp)
 
 
-def make_overview(slide: Slide, thumbnail: Thumbnail, cell_px: int, settings: TissueSettings) -> Overview:
-    """Find the tissue on a thumbnail, and the colour of the glass around it.
+def make_overview(slide: Slide, scan: Scan, cell_px: int, settings: TissueSettings) -> Overview:
+    """Find the tissue on a scan, and the colour of the glass around it.
 
     Raises
     ------
     SlideError
         If the background is dark, or no tissue is found.
     """
-    image, scanned = thumbnail.image, thumbnail.scanned
+    image, scanned = scan.thumbnail, scan.scanned
     if scanned.any() and has_dark_background(image[scanned][None]):
         raise SlideError(
             slide.name,
             "the background is dark: a fluorescence scan, not brightfield H&E",
             "set the exclude column",
         )
-    tissue = tissue_mask(image, thumbnail.mpp, settings) & scanned
-    if not tissue.any():
+    tissue = find_tissue(image, scanned, scan.mpp, settings)
+    if not tissue.mask.any():
         raise SlideError(
             slide.name,
             "no tissue was found on the overview",
             "look at its thumbnail; lower tissue.min_area_um2, or set the exclude column",
         )
-    glass = scanned & ~tissue
+    glass = scanned & ~tissue.mask & ~tissue.pen
     background = slide.background_rgb
     if glass.mean() > MIN_GLASS:
         r, g, b = np.median(image[glass], 0)
         background = (int(r), int(g), int(b))
-    return Overview(thumbnail, tissue, cell_shares(tissue, cell_px), background)
+    return Overview(scan, tissue, cell_shares(tissue.mask, cell_px), background)
+
+
+def _read_bounds(slide: Slide, mpp: float) -> tuple[NDArray[np.uint8], tuple[float, float], tuple[float, float]]:
+    """RGBA pixels of the bounds, um per pixel (x, y), and um (x, y) of their corner."""
+    geometry = slide.geometry
+    fine_enough = [k for k in range(len(geometry.downsamples)) if geometry.level_mpp(k) <= mpp * EQUAL]
+    level = max(fine_enough, key=geometry.level_mpp, default=0)
+    pixel_um = geometry.pixel_um(level)
+    x, y, width, height = (side / geometry.downsamples[level] for side in geometry.bounds_l0)
+    native = geometry.level_mpp(level) * EQUAL >= mpp
+    if native:
+        x, y = float(round(x)), float(round(y))
+    step_x, step_y = (1.0, 1.0) if native else (mpp / pixel_um[0], mpp / pixel_um[1])
+    columns, rows = int(np.ceil(width / step_x - 1e-6)), int(np.ceil(height / step_y - 1e-6))
+    rgba = np.empty((rows, columns, 4), np.uint8)
+    band = max(1, int(BAND_PX / (width * step_y)))
+    for first in range(0, rows, band):
+        count = min(band, rows - first)
+        left, top = int(x), int(y + first * step_y)
+        inset = (x - left, y + first * step_y - top)
+        wide, tall = int(np.ceil(inset[0] + columns * step_x)), int(np.ceil(inset[1] + count * step_y))
+        region = slide.read(left, top, level, wide, tall)
+        rgba[first : first + count] = np.asarray(_average(region, (step_x, step_y), columns, count, inset))
+    x_um, y_um = geometry.lv_to_um(np.array((x, y)), level).tolist()
+    return rgba, (pixel_um[0] * step_x, pixel_um[1] * step_y), (x_um, y_um)
+
+
+def _average(
+    image: Image.Image, step: tuple[float, float], columns: int, rows: int, inset: tuple[float, float] = (0.0, 0.0)
+) -> Image.Image:
+    """The mean of each `step` (x, y) px of an image from `inset` on; transparent beyond it."""
+    right, bottom = inset[0] + columns * step[0], inset[1] + rows * step[1]
+    if step == (1.0, 1.0) and inset == (0.0, 0.0):
+        return image.crop((0, 0, columns, rows))
+    if right > image.width or bottom > image.height:
+        image = image.crop((0, 0, max(image.width, int(np.ceil(right))), max(image.height, int(np.ceil(bottom)))))
+    return image.resize((columns, rows), Image.Resampling.BOX, (*inset, right, bottom))

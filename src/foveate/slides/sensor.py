@@ -1,7 +1,7 @@
 """The lazy glimpse sensor: reads what the model asks for, where it asks, in threads.
 
 A glimpse is S concentric squares of g x g px, one a scale (Mnih et al. 2014, section 3.1), read from the
-slide's levels through OpenSlide, or from the stored overview where the scale is as coarse as that.
+slide's levels, or from the stored overview where the scale is as coarse as that.
 """
 
 import threading
@@ -9,19 +9,21 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import openslide
 from numpy.typing import NDArray
-from PIL import Image
 
 from foveate.errors import SlideError
-from foveate.slides.geometry import EQUAL, Window, window
-from foveate.slides.handle import Slide, composite, open_slide
 from foveate.slides.overview_file import StoredOverview
+from foveate.slides.readers import Caches, open_reader
+from foveate.slides.tiles import TileCache
+from foveate.slides.view import View, raster_view, slide_view
 
-MAX_HANDLES = 64  # an open handle takes about 33 MB
-TILE_CACHE_BYTES = 256 * 2**20
+MAX_OPEN = 64  # slides; an OpenSlide handle takes about 33 MB
+TILE_BYTES = 128 * 2**20  # of decoded tiles held, for each of the two readers
 
 
 @dataclass(frozen=True)
@@ -32,79 +34,62 @@ class Glimpses:
     errors: dict[int, SlideError]
 
 
-class HandleCache:
-    """At most `size` open slides, the least recently used closed first, one tile cache for all."""
-
-    def __init__(self, size: int = MAX_HANDLES) -> None:
-        self._size = size
-        self._open: OrderedDict[str, Slide] = OrderedDict()
-        self._lock = threading.Lock()
-        self._tiles = openslide.OpenSlideCache(TILE_CACHE_BYTES)
-
-    def get(self, overview: StoredOverview) -> Slide:
-        """The open slide of an overview. A closed handle lives on until the last reader lets go of it."""
-        with self._lock:
-            if overview.slide in self._open:
-                self._open.move_to_end(overview.slide)
-                return self._open[overview.slide]
-            slide = _open(overview)
-            slide.handle.set_cache(self._tiles)
-            self._open[overview.slide] = slide
-            while len(self._open) > self._size:
-                self._open.popitem(last=False)
-            return slide
-
-    def drop(self, slide: Slide) -> None:
-        """Forget a handle. OpenSlide fails every read of a handle after one bad tile, so it must be reopened."""
-        with self._lock:
-            if self._open.get(slide.name) is slide:
-                del self._open[slide.name]
-
-
 class GlimpseSensor:
-    """Reads glimpses of many slides.
+    """Reads glimpses of many slides. Of these a bounded number is open at a time.
 
     Parameters
     ----------
-    scales_mpp : um per pixel of each scale, finest first.
+    scales_mpp : um per pixel of each scale, finest first. For slides of 10x: 1, 4, 16.
     px : side g of every square.
-    threads : readers; OpenSlide releases the interpreter lock.
+    threads : readers; decoding releases the interpreter lock.
     """
 
-    def __init__(self, scales_mpp: Sequence[float], px: int, threads: int) -> None:
+    def __init__(self, scales_mpp: Sequence[float] = (0.5, 2.0, 8.0), px: int = 96, threads: int = 8) -> None:
         self.scales_mpp, self.px = tuple(scales_mpp), px
-        self._handles = HandleCache()
+        self._caches = Caches(TileCache(TILE_BYTES), openslide.OpenSlideCache(TILE_BYTES))
+        self._open: OrderedDict[tuple[str, Path], _Views] = OrderedDict()
+        self._lock = threading.Lock()
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="glimpse")
 
     def check(self, overview: StoredOverview) -> list[str]:
         """Warnings about the scales of a slide. Raises SlideError if it is too coarse for one of them."""
-        warnings = []
-        for scale in self.scales_mpp:
-            level = overview.geometry.level_for(scale, overview.slide)
-            found = overview.geometry.level_mpp(level)
-            if found > scale * EQUAL:
-                warnings.append(f"the glimpse scale of {scale:g} um/px is upsampled from {found:.4g} um/px")
-        return warnings
+        return overview.geometry.upsampled(self.scales_mpp, overview.slide)
 
-    def read(self, overviews: Sequence[StoredOverview], locations_um: NDArray[np.floating]) -> Glimpses:
-        """Read one glimpse a row.
+    def read(
+        self,
+        overviews: Sequence[StoredOverview],
+        locations_um: NDArray[np.floating],
+        out: NDArray[np.uint8] | None = None,
+    ) -> Glimpses:
+        """Read one glimpse a row. What is read does not depend on order, threads or what was read before.
 
         Parameters
         ----------
         overviews : B slides, repeats allowed.
         locations_um : (B, 2) glimpse centres (x, y), um from the level-0 corner. Outside the slide is glass.
+        out : (B, S, g, g, 3) uint8 to fill; a new array where none is given.
         """
-        pixels = np.empty((len(overviews), len(self.scales_mpp), self.px, self.px, 3), np.uint8)
+        pixels = out
+        if pixels is None:
+            pixels = np.empty((len(overviews), len(self.scales_mpp), self.px, self.px, 3), np.uint8)
         errors: dict[int, SlideError] = {}
+        places = np.asarray(locations_um, np.float64).tolist()
 
-        def fill(row: int) -> None:
-            try:
-                self._fill(pixels[row], overviews[row], locations_um[row])
-            except SlideError as error:
-                pixels[row] = 0
-                errors[row] = error
+        def fill(rows: Sequence[int]) -> None:
+            for _, group in groupby(rows, key=lambda row: overviews[row].slide):
+                same = list(group)
+                found = self._read_slide(
+                    overviews[same[0]], [places[row] for row in same], [pixels[row] for row in same]
+                )
+                for number, error in found.items():
+                    pixels[same[number]] = 0
+                    errors[same[number]] = error
 
-        list(self._pool.map(fill, range(len(overviews))))
+        # rows of one slide side by side, from its top to its bottom: they share its handle and its tiles
+        order = sorted(range(len(overviews)), key=lambda row: (overviews[row].slide, places[row][1]))
+        size = -(-len(order) // self._threads) or 1
+        list(self._pool.map(fill, [order[k : k + size] for k in range(0, len(order), size)]))
         return Glimpses(pixels, dict(sorted(errors.items())))
 
     def close(self) -> None:
@@ -117,60 +102,56 @@ class GlimpseSensor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fill(self, out: NDArray[np.uint8], overview: StoredOverview, location_um: NDArray[np.floating]) -> None:
-        x, y = map(float, location_um)
-        for k, scale in enumerate(self.scales_mpp):
-            if scale * EQUAL >= overview.mpp:
-                out[k] = self._from_overview(overview, (x, y), scale)
+    def _read_slide(
+        self, overview: StoredOverview, places_um: Sequence[tuple[float, float]], outs: Sequence[NDArray[np.uint8]]
+    ) -> dict[int, SlideError]:
+        """Fill `outs` (S, g, g, 3) with the glimpses of one slide; number of a place -> why it could not be read."""
+        try:
+            views = self._views(overview).made()
+        except SlideError as error:
+            return dict.fromkeys(range(len(outs)), error)
+        errors: dict[int, SlideError] = {}
+        for k, view in enumerate(views):
+            errors = view.fill(places_um, [out[k] for out in outs]) | errors
+        return errors
+
+    def _views(self, overview: StoredOverview) -> "_Views":
+        """The open slide of an overview; the least recently used one is given up, and lives until its last reader."""
+        key = (overview.slide, overview.path)
+        with self._lock:
+            views = self._open.get(key)
+            if views is None:
+                views = self._open[key] = _Views(overview, self.scales_mpp, self.px, self._caches)
+                if len(self._open) > MAX_OPEN:
+                    self._open.popitem(last=False)
             else:
-                out[k] = self._from_slide(overview, (x, y), scale)
-
-    def _from_slide(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
-        geometry = overview.geometry
-        level = geometry.level_for(scale, overview.slide)
-        pixel_um = (
-            geometry.mpp[0] * geometry.downsamples[level],
-            geometry.mpp[1] * geometry.downsamples[level],
-        )
-        view = window(centre, scale * self.px, self.px, pixel_um)
-        return composite(self._resize(self._region(overview, view, level), view), overview.background_rgb)
-
-    def _region(self, overview: StoredOverview, view: Window, level: int) -> Image.Image:
-        """Read a window. A bad tile spoils the handle for all its readers, so one that fails tries again by itself:
-        which rows have an error depends on where they look, and not on what was read at the same time.
-        """
-        place = (view.x_lv, view.y_lv, level, int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv)))
-        slide = self._handles.get(overview)
-        try:
-            return slide.read(*place)
-        except SlideError:
-            self._handles.drop(slide)
-        slide = _open(overview)
-        try:
-            return slide.read(*place)
-        finally:
-            slide.handle.close()
-
-    def _from_overview(self, overview: StoredOverview, centre: tuple[float, float], scale: float) -> NDArray[np.uint8]:
-        view = window(centre, scale * self.px, self.px, (overview.mpp, overview.mpp), overview.origin_um)
-        wide, tall = int(np.ceil(view.width_lv)), int(np.ceil(view.height_lv))
-        crop = np.empty((tall, wide, 3), np.uint8)
-        crop[:] = overview.background_rgb
-        rows, columns = overview.thumbnail.shape[:2]
-        top, bottom = np.clip((view.y_lv, view.y_lv + tall), 0, rows)
-        left, right = np.clip((view.x_lv, view.x_lv + wide), 0, columns)
-        crop[top - view.y_lv : bottom - view.y_lv, left - view.x_lv : right - view.x_lv] = overview.thumbnail[
-            top:bottom, left:right
-        ]
-        return np.asarray(self._resize(Image.fromarray(crop), view))
-
-    def _resize(self, image: Image.Image, view: Window) -> Image.Image:
-        """The mean of the area that each output pixel covers."""
-        if image.size == (self.px, self.px) == (view.width_lv, view.height_lv):
-            return image
-        box = (0, 0, view.width_lv, view.height_lv)
-        return image.resize((self.px, self.px), Image.Resampling.BOX, box)
+                self._open.move_to_end(key)
+            return views
 
 
-def _open(overview: StoredOverview) -> Slide:
-    return open_slide(overview.slide, overview.path, overview.geometry.mpp[0], check=False)
+class _Views:
+    """The scales on one slide. Its file is opened at the first glimpse that needs it."""
+
+    def __init__(self, overview: StoredOverview, scales_mpp: Sequence[float], px: int, caches: Caches) -> None:
+        self._overview, self._scales, self._px, self._caches = overview, scales_mpp, px, caches
+        self._made: list[View] | None = None
+        self._lock = threading.Lock()
+
+    def made(self) -> list[View]:
+        """One view a scale. Raises SlideError if the slide cannot be opened."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> list[View]:
+        overview = self._overview
+        rasters, reader = overview.rasters(), None
+        views = []
+        for scale in self._scales:
+            view = raster_view(rasters, overview.background_rgb, scale, self._px)
+            if view is None:
+                reader = reader or open_reader(overview, self._caches)
+                view = slide_view(reader, overview.geometry, overview.slide, scale, self._px)
+            views.append(view)
+        return views

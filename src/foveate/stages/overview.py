@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openslide
 
 from foveate.cohort.samples import Sample
@@ -14,14 +15,23 @@ from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
 from foveate.files import write_json
 from foveate.slides.annotations import lesion_diameters_um, rasterize, read_annotation
-from foveate.slides.geometry import EQUAL
-from foveate.slides.handle import Slide, open_slide
-from foveate.slides.overview import Thumbnail, make_overview, read_thumbnail
+from foveate.slides.focus import blurred_share
+from foveate.slides.geometry import EQUAL, Grid
+from foveate.slides.handle import Slide, check_length, open_slide
+from foveate.slides.overview import Overview, Scan, make_overview, read_scan
 from foveate.slides.overview_file import Lesions, write_failed_overview, write_overview
+from foveate.slides.reader import Reader
+from foveate.slides.readers import choose_reader
+from foveate.slides.tiff import read_tiff
 from foveate.slides.tissue import TissueSettings
+from foveate.slides.view import slide_view
 from foveate.stages import pictures
 
 log = logging.getLogger(__name__)
+
+# Focus is judged on this many fields of the tissue, evenly over the slide.
+FOCUS_FIELDS, FOCUS_PX, FOCUS_MPP = 24, 96, 1.0
+FULL_CELL = 0.9  # share of tissue of the cells that are looked at
 
 
 @dataclass(frozen=True)
@@ -60,23 +70,28 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
     begun = time.perf_counter()
     status: dict[str, Any] = {
         "slide": sample.slide, "state": "ok", "reason": "", "remedy": "", "warnings": [], "path": str(sample.path),
-        "mpp": None, "mpp_source": "", "vendor": "", "reader": "openslide", "levels": 0, "size_l0": None,
-        "tissue_share": None,
+        "mpp": None, "mpp_source": "", "vendor": "", "reader": "", "reader_reason": "", "levels": 0, "size_l0": None,
+        "absent_tiles": None, "tissue_share": None, "pen_share": None, "pale": None, "blurred_share": None,
     }  # fmt: skip
-    slide = thumbnail = None
+    slide = scan = None
     try:
         slide = open_slide(sample.slide, sample.path, sample.mpp)
-        status |= _facts(slide, config)
-        thumbnail = read_thumbnail(slide, config.overview.mpp)
+        images = read_tiff(slide.path)
+        check_length(slide.name, slide.path, images)
+        reader, reason = choose_reader(slide, images)
+        status |= _facts(slide, config) | {"reader": reader.kind, "reader_reason": reason}
+        if images is not None:
+            status["absent_tiles"] = sum(len(image.absent) for image in images)
+        scan = read_scan(slide, config.overview.mpp, config.overview.coarse_mpp)
         tissue = TissueSettings(config.tissue.min_area_um2, config.tissue.hole_area_um2)
-        overview = make_overview(slide, thumbnail, config.overview.cell_px, tissue)
-        lesions = read_lesions(sample, slide, thumbnail)
-        status["tissue_share"] = round(float(overview.tissue.mean()), 4)
-        write_overview(out, slide, overview, config.overview.cell_um, lesions)
+        overview = make_overview(slide, scan, config.overview.cell_px, tissue)
+        status |= _quality(slide, reader, overview, config.overview.cell_um)
+        lesions = read_lesions(sample, slide, scan)
+        write_overview(out, slide, reader, overview, config.overview.cell_um, lesions)
     except SlideError as error:
         log.error("%s", error)
         status |= {"state": "failed", "reason": error.reason, "remedy": error.remedy}
-        seen = None if thumbnail is None else thumbnail.image
+        seen = None if scan is None else scan.thumbnail
         write_failed_overview(out, sample.slide, sample.path, error.reason, seen)
     finally:
         if slide is not None:
@@ -86,7 +101,7 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
     return status["state"] == "ok"
 
 
-def read_lesions(sample: Sample, slide: Slide, thumbnail: Thumbnail) -> Lesions | None:
+def read_lesions(sample: Sample, slide: Slide, scan: Scan) -> Lesions | None:
     """The sample's annotation on the overview's grid; None where it has none.
 
     Raises
@@ -98,10 +113,10 @@ def read_lesions(sample: Sample, slide: Slide, thumbnail: Thumbnail) -> Lesions 
         return None
     mpp = slide.geometry.mpp
     origin_l0 = (slide.geometry.bounds_l0[0], slide.geometry.bounds_l0[1])
-    l0_per_px = (thumbnail.mpp / mpp[0], thumbnail.mpp / mpp[1])
+    l0_per_px = (scan.mpp / mpp[0], scan.mpp / mpp[1])
     try:
         annotation = read_annotation(sample.annotation)
-        index = rasterize(annotation, thumbnail.image.shape[:2], origin_l0, l0_per_px)
+        index = rasterize(annotation, scan.thumbnail.shape[:2], origin_l0, l0_per_px)
     except FoveateError as error:
         raise SlideError(sample.slide, str(error), "correct the annotation column") from error
     return Lesions(index, lesion_diameters_um(annotation, mpp))
@@ -114,6 +129,10 @@ def _facts(slide: Slide, config: Config) -> dict[str, Any]:
         warnings.append(
             f"level 0 has {geometry.level_mpp(0):.4g} um/px; the overview of {config.overview.mpp:g} um/px is upsampled"
         )
+    try:
+        warnings += geometry.upsampled(config.glimpse.scales_mpp, slide.name)
+    except SlideError as error:
+        warnings.append(f"no glimpses can be read: {error.reason}")
     return {
         "mpp": list(geometry.mpp),
         "mpp_source": slide.mpp_source,
@@ -122,3 +141,29 @@ def _facts(slide: Slide, config: Config) -> dict[str, Any]:
         "size_l0": list(geometry.sizes_lv[0]),
         "warnings": warnings,
     }
+
+
+def _quality(slide: Slide, reader: Reader, overview: Overview, cell_um: float) -> dict[str, Any]:
+    """What a person would want to know before trusting the slide."""
+    scan, tissue = overview.scan, overview.tissue
+    scanned = max(1, int(scan.scanned.sum()))
+    return {
+        "tissue_share": round(float(tissue.mask.sum()) / scanned, 4),
+        "pen_share": round(float(tissue.pen.sum()) / scanned, 4),
+        "pale": tissue.pale,
+        "blurred_share": _blurred(slide, reader, overview, Grid(cell_um, scan.origin_um)),
+    }
+
+
+def _blurred(slide: Slide, reader: Reader, overview: Overview, grid: Grid) -> float | None:
+    """Share of some fields of the tissue that are out of focus; None for a slide too coarse to tell."""
+    if slide.geometry.level_mpp(0) > FOCUS_MPP * EQUAL:
+        return None
+    view = slide_view(reader, slide.geometry, slide.name, FOCUS_MPP, FOCUS_PX)
+    cells = np.argwhere(overview.cell_tissue >= min(FULL_CELL, float(overview.cell_tissue.max())))
+    chosen = cells[np.linspace(0, len(cells) - 1, min(FOCUS_FIELDS, len(cells))).round().astype(int)]
+    fields = np.empty((len(chosen), FOCUS_PX, FOCUS_PX, 3), np.uint8)
+    for error in view.fill(grid.centre_um(chosen).tolist(), list(fields)).values():
+        log.warning("%s", error)
+        return None
+    return round(blurred_share(list(fields)), 4)

@@ -116,7 +116,7 @@ class Roller:
             at = np.stack([cell // columns, cell % columns], 1).astype(np.float64)
             if change is not None:
                 at += change.rng.random(at.shape) - 0.5
-            location = np.stack([o.cell_centre_um(a) for o, a in zip(batch.overviews, at, strict=True)])
+            location = np.stack([o.grid.centre_um(a) for o, a in zip(batch.overviews, at, strict=True)])
             where = ((location - middle) / WHERE_UM).astype(np.float32)
             seen = self._sensor.read(batch.overviews, location)
             errors = {**seen.errors, **errors}

@@ -5,7 +5,7 @@ import pytest
 
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.geometry import Geometry
-from foveate.slides.overview_file import Lesions, StoredOverview
+from foveate.slides.overview_file import Lesions, Mapped, StoredOverview
 from foveate.slides.tissue import cell_shares
 from foveate.stages.training.patches import NORMAL_SHARE, SALIENT_SHARE, PatchSampler, class_at, lesion_class
 
@@ -22,11 +22,14 @@ def overview(slide: str, lesions: Lesions | None = None) -> StoredOverview:
         slide=slide,
         path=Path(f"{slide}.tif"),
         geometry=Geometry((1.0, 1.0), ((2000, 4000),), (1.0,), (1000, 3000, 960, 640)),
+        reader="openslide",
         mpp=MPP,
         origin_um=ORIGIN,
         background_rgb=(244, 242, 246),
         cell_um=128.0,
-        thumbnail=np.full((40, 60, 3), 244, np.uint8),
+        thumbnail_at=Mapped(Path("never read"), 0, (40, 60, 3)),
+        coarse_at=Mapped(Path("never read"), 0, (80, 120, 3)),
+        coarse_um=(8.0, 8.0),
         tissue=tissue,
         cell_tissue=cell_shares(tissue, 8),
         lesions=lesions,

@@ -97,7 +97,7 @@ class PatchSampler:
         for row, kind in enumerate(rng.choice(kinds, size=count, p=chance / chance.sum()).tolist()):
             slide[row], cell = self._normal_cell(rng) if kind == 0 else self._lesion_cell(kind, rng)
             overview = self.overviews[slide[row]]
-            location[row] = overview.cell_centre_um(cell + rng.random(2) - 0.5)
+            location[row] = overview.grid.centre_um(cell + rng.random(2) - 0.5)
             label[row] = class_at(overview, location[row])
         return Patches(slide, location, label)
 

@@ -1,0 +1,70 @@
+"""Resident memory over a cohort of 1,000 slides, touched in random order, twenty glimpses each.
+
+    python benchmarks/memory.py                  (about a minute on two cores, 0.3 GB of temporary files)
+
+Every slide and overview is a file of its own, by hard links to two that are made here: handles, maps and cached
+tiles are kept a path, so each costs what a real one costs. Half of the slides are read through OpenSlide, half by the
+region-of-interest reader. The last line is one JSON object; growth is the largest resident size after the first 100
+slides over the size there.
+"""
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from glimpses import PX, SCALES_MPP, make_slide, places
+
+from foveate.slides.overview_file import Mapped, StoredOverview
+from foveate.slides.sensor import GlimpseSensor
+
+SIDE, SLIDES, GLIMPSES, EVERY = 12_800, 1_000, 20, 100
+
+
+def resident_mb() -> float:
+    """Resident memory of this process, mapped files included."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def link(overview: StoredOverview, folder: Path, number: int) -> StoredOverview:
+    """The same slide under a name and paths of its own."""
+    slide, stored = folder / f"{number}{overview.path.suffix}", folder / f"{number}.h5"
+    os.link(overview.path, slide)
+    os.link(overview.thumbnail_at.path, stored)
+    return replace(
+        overview,
+        slide=f"slide_{number}",
+        path=slide,
+        reader="tiles" if number % 2 else "openslide",
+        thumbnail_at=Mapped(stored, overview.thumbnail_at.offset, overview.thumbnail_at.shape),
+        coarse_at=Mapped(stored, overview.coarse_at.offset, overview.coarse_at.shape),
+    )
+
+
+def main() -> None:
+    """Make the cohort, touch its slides, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="where to make the slides; a temporary folder by default")
+    args = parser.parse_args()
+    sizes = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as name, GlimpseSensor(SCALES_MPP, PX, threads=2) as sensor:
+        folder = Path(name)
+        made = [make_slide(folder, kind, SIDE) for kind in ("made.svs", "made.tif")]
+        cohort = [link(made[k // 2 % 2], folder, k) for k in range(SLIDES)]
+        for count, k in enumerate(np.random.default_rng(0).permutation(SLIDES).tolist(), 1):
+            seen = sensor.read([cohort[k]] * GLIMPSES, places(GLIMPSES, "uniform", k, SIDE))
+            if seen.errors:
+                raise SystemExit(str(next(iter(seen.errors.values()))))
+            if count % EVERY == 0:
+                sizes.append(resident_mb())
+                print(f"{count:5} slides  {sizes[-1]:7.1f} MB resident")
+    print(json.dumps({"mb_after_100": round(sizes[0], 1), "growth": round(max(sizes) / sizes[0], 3)}))
+
+
+if __name__ == "__main__":
+    main()
