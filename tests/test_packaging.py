@@ -12,7 +12,7 @@ PIN = re.compile(r"(?P<name>[a-z0-9-]+)(\[[a-z-]+\])?==(?P<version>[0-9][0-9a-z.
 def pins(requirements: list[str]) -> dict[str, str]:
     """Name to version; every requirement must be pinned."""
     found = {}
-    for requirement in requirements:
+    for requirement in (text.partition(";")[0].strip() for text in requirements):
         match = PIN.fullmatch(requirement)
         assert match, requirement
         assert match["name"] not in found
@@ -28,7 +28,7 @@ def project() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def lock() -> dict[str, str]:
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return pins([line.partition(" ; ")[0] for line in lines])
+    return pins(lines)
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,8 @@ def test_sides_of_a_square_on_a_grid_of_nearly_its_scale_are_just_the_glimpse_pi
     assert sides_px(64, 64, (1.04, 0.96)) == (64, 64)
     assert sides_px(64, 64, (0.5, 0.25)) == (128, 256)
     assert sides_px(64, 64, (1.06, 0.94)) == pytest.approx((64 / 1.06, 64 / 0.94))
+    assert sides_px(64, 64, (0.49, 0.34)) == (128, 192)  # 2.04 and 2.94 of these pixels in one
+    assert sides_px(64, 64, (0.4, 2.0)) == pytest.approx((160, 32))
 
 
 def test_window_around_a_place() -> None:

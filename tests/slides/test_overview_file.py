@@ -16,6 +16,8 @@ from foveate.slides.overview_file import (
     write_failed_overview,
     write_overview,
 )
+from foveate.slides.readers import choose_reader
+from foveate.slides.tiff import read_tiff
 from foveate.slides.tissue import TissueSettings
 
 
@@ -26,7 +28,8 @@ def made(tiny_slide: Any, tmp_path: Path) -> Callable[..., tuple[Path, Overview]
     def make(lesions: Lesions | None = None) -> tuple[Path, Overview]:
         slide = open_slide("tiny", tiny_slide.path)
         overview = make_overview(slide, read_scan(slide, 16.0, 8.0), 8, TissueSettings(50_000, 50_000))
-        write_overview(tmp_path / "deep" / "tiny.h5", slide, "tiles", overview, 128.0, lesions)
+        reader, _ = choose_reader(slide, read_tiff(slide.path))
+        write_overview(tmp_path / "deep" / "tiny.h5", slide, reader, overview, 128.0, lesions)
         return tmp_path / "deep" / "tiny.h5", overview
 
     return make

@@ -400,6 +400,13 @@ def test_a_slide_that_went_away_or_is_none_any_more(
     with pytest.raises(SlideError, match=r"gone\.tif cannot be read: No such file"):
         open_reader(gone, caches)
     gone.path.write_text("no slide")
+    with pytest.raises(SlideError, match=r"gone\.tif has 8 bytes; it had [0-9,]+ when its overview was made"):
+        open_reader(gone, caches)
+
+
+def test_a_file_of_the_same_length_that_is_no_slide(stored: StoredOverview, caches: Caches, tmp_path: Path) -> None:
+    gone = dataclasses.replace(stored, reader="openslide", path=tmp_path / "gone.tif", file_bytes=8)
+    gone.path.write_text("no slide")
     with pytest.raises(SlideError, match="OpenSlide cannot open"):
         open_reader(gone, caches)
 

@@ -16,6 +16,7 @@ from foveate.slides.jpeg import library
 from foveate.slides.overview_file import Mapped, StoredOverview
 from foveate.slides.readers import open_reader
 from foveate.slides.sensor import GlimpseSensor
+from foveate.slides.tiff import read_tiff
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -168,7 +169,7 @@ def test_an_absent_tile_is_background_and_not_black(
     sparse = tmp_path / "sparse.tif"
     shutil.copy(tiles.path, sparse)
     spoil_tile(sparse, 9, absent=True)
-    stored = dataclasses.replace(tiles, path=sparse, reader=kind)
+    stored = dataclasses.replace(tiles, path=sparse, images=read_tiff(sparse) or (), reader=kind)
     with GlimpseSensor((1.0,), 64, threads=1) as sensor:
         glimpse = one(sensor, stored, 256, 384)[0]  # its left half lies in the tile before
     assert (glimpse[:, 32:] == OUTSIDE).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from foveate.slides.tiff import TiffImage, read_tiff
+from foveate.slides.tiff import TiffImage, pack, read_tiff, unpack
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -137,3 +137,11 @@ def test_a_real_svs_keeps_its_tables_apart() -> None:
     assert first.grid == (10, 13)
     assert first.counts.shape == (130,)
     assert not any(image.jpeg for image in others)  # thumbnail, label and macro lie in strips
+
+
+def test_what_is_packed_is_unpacked(tiny_slide: Any, tmp_path: Path) -> None:
+    images = read_tiff(tiny_slide.path)
+    assert images is not None
+    assert unpack(tiny_slide.path, pack(images)) == images
+    assert [image.offset_tag.path for image in unpack(tmp_path, pack(images))] == [tmp_path] * 3
+    assert unpack(tmp_path, pack(())) == ()

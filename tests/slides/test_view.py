@@ -70,11 +70,11 @@ def test_a_finer_grid_gives_the_mean_over_each_area() -> None:
     np.testing.assert_allclose(seen, expected, atol=1)
 
 
-def test_where_an_area_is_no_whole_pixels_each_of_them_counts_for_one_area_only() -> None:
+def test_a_pixel_between_two_areas_counts_for_both() -> None:
     row = np.zeros((3, 3, 3), np.uint8)
     row[:, 1] = 200
     seen = filled(view(row, (2.0, 2.0), 6.0, 2), 3, 3, 2)  # areas of 3 um: one and a half of these pixels
-    assert seen[..., 0].tolist() == [[100, 0], [100, 0]]
+    assert seen[..., 0].tolist() == [[67, 67], [67, 67]]
 
 
 def test_oblong_pixels_are_averaged_along_one_axis_only() -> None:

@@ -7,6 +7,7 @@ rule overview:
         code=code(
             "files.py",
             "slides/annotations.py",
+            "slides/area.py",
             "slides/focus.py",
             "slides/geometry.py",
             "slides/handle.py",

@@ -106,11 +106,16 @@ class Grid:
 def sides_px(side_um: float, px: int, pixel_um: tuple[float, float]) -> tuple[float, float]:
     """Width and height of a square of side `side_um` in pixels of `pixel_um` (x, y); may be fractional.
 
-    Where such a pixel is within 5 % of the square's own scale it is `px` pixels exactly.
+    Where the square's own pixel is within 5 % of one, two, three ... of these it is as many times `px` exactly, so
+    that whole pixels are averaged.
     """
-    scale = side_um / px
-    width, height = (px if 1 / EQUAL <= p / scale <= EQUAL else side_um / p for p in pixel_um)
+    width, height = (_side_px(side_um / p, px) for p in pixel_um)
     return width, height
+
+
+def _side_px(side: float, px: int) -> float:
+    factor = max(1, round(side / px))
+    return float(factor * px) if 1 / EQUAL <= side / px / factor <= EQUAL else side
 
 
 def window(

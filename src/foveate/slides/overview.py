@@ -119,7 +119,10 @@ def _read_bounds(slide: Slide, mpp: float) -> tuple[NDArray[np.uint8], tuple[flo
 def _average(
     image: Image.Image, step: tuple[float, float], columns: int, rows: int, inset: tuple[float, float] = (0.0, 0.0)
 ) -> Image.Image:
-    """The mean of each `step` (x, y) px of an image from `inset` on; transparent beyond it."""
+    """The mean of each `step` (x, y) px of an image from `inset` on, transparent beyond it.
+
+    Where a step is no whole number, each pixel counts for the mean that its centre lies in.
+    """
     right, bottom = inset[0] + columns * step[0], inset[1] + rows * step[1]
     if step == (1.0, 1.0) and inset == (0.0, 0.0):
         return image.crop((0, 0, columns, rows))

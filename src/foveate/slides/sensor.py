@@ -77,7 +77,7 @@ class GlimpseSensor:
         places = np.asarray(locations_um, np.float64).tolist()
 
         def fill(rows: Sequence[int]) -> None:
-            for _, group in groupby(rows, key=lambda row: overviews[row].slide):
+            for _, group in groupby(rows, key=lambda row: _key(overviews[row])):
                 same = list(group)
                 found = self._read_slide(
                     overviews[same[0]], [places[row] for row in same], [pixels[row] for row in same]
@@ -87,7 +87,7 @@ class GlimpseSensor:
                     errors[same[number]] = error
 
         # rows of one slide side by side, from its top to its bottom: they share its handle and its tiles
-        order = sorted(range(len(overviews)), key=lambda row: (overviews[row].slide, places[row][1]))
+        order = sorted(range(len(overviews)), key=lambda row: (_key(overviews[row]), places[row][1]))
         size = -(-len(order) // self._threads) or 1
         list(self._pool.map(fill, [order[k : k + size] for k in range(0, len(order), size)]))
         return Glimpses(pixels, dict(sorted(errors.items())))
@@ -117,7 +117,7 @@ class GlimpseSensor:
 
     def _views(self, overview: StoredOverview) -> "_Views":
         """The open slide of an overview; the least recently used one is given up, and lives until its last reader."""
-        key = (overview.slide, overview.path)
+        key = _key(overview)
         with self._lock:
             views = self._open.get(key)
             if views is None:
@@ -127,6 +127,10 @@ class GlimpseSensor:
             else:
                 self._open.move_to_end(key)
             return views
+
+
+def _key(overview: StoredOverview) -> tuple[str, Path]:
+    return overview.slide, overview.path
 
 
 class _Views:

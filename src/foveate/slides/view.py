@@ -5,9 +5,9 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from foveate.errors import SlideError
+from foveate.slides.area import AreaFilter
 from foveate.slides.geometry import EQUAL, Geometry, sides_px, window
 from foveate.slides.raster import Raster
 from foveate.slides.reader import Reader, Region
@@ -34,8 +34,9 @@ class View:
         px: int,
     ) -> None:
         self._read_many, self._pixel_um, self._origin_um = read_many, pixel_um, origin_um
-        self._sides, self._px = sides_px(side_um, px, pixel_um), px
+        self._sides = sides_px(side_um, px, pixel_um)
         self._plain = self._sides == (px, px)
+        self._area = AreaFilter(self._sides, px)
 
     def fill(
         self, places_um: Sequence[tuple[float, float]], outs: Sequence[NDArray[np.uint8]]
@@ -47,13 +48,12 @@ class View:
         corners = [window(place, self._sides, self._pixel_um, self._origin_um) for place in places_um]
         if self._plain:
             return self._read_many([(x, y, out) for (x, y), out in zip(corners, outs, strict=True)])
-        width, height = self._sides
-        crops = np.empty((len(corners), int(np.ceil(height)), int(np.ceil(width)), 3), np.uint8)
+        width, height = (int(np.ceil(side)) for side in self._sides)
+        crops = np.empty((len(corners), height, width, 3), np.uint8)
         errors = self._read_many([(x, y, crop) for (x, y), crop in zip(corners, crops, strict=True)])
-        size, box = (self._px, self._px), (0, 0, width, height)
         for number, (crop, out) in enumerate(zip(crops, outs, strict=True)):
             if number not in errors:
-                out[:] = np.asarray(Image.fromarray(crop).resize(size, Image.Resampling.BOX, box))
+                out[:] = self._area.apply(crop)
         return errors
 
 
