@@ -23,6 +23,8 @@ def make_overview(mapped):
             path=Path("a.tif"),
             geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
             reader="openslide",
+            images=(),
+            file_bytes=0,
             mpp=16.0,
             origin_um=origin_um,
             background_rgb=(240, 240, 240),

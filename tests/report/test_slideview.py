@@ -23,6 +23,8 @@ def overview(mapped) -> StoredOverview:
         path=Path("a.tif"),
         geometry=Geometry((1.0, 1.0), ((2000, 2000),), (1.0,), (0, 0, 2000, 2000)),
         reader="openslide",
+        images=(),
+        file_bytes=0,
         mpp=20.0,
         origin_um=(0.0, 0.0),
         background_rgb=(240, 240, 240),

@@ -158,6 +158,7 @@ def _write_overview(path, name, picture, tissue, lesions):
         file.attrs.update(
             format="foveate.overview", version=2, slide=name, path=f"slides/{name}.tif", state="ok", reason="",
             mpp=(0.25, 0.25), mpp_source="tiff resolution", vendor="generic-tiff", reader="openslide",
+            images="[]", file_bytes=0,
             coarse_um=(16.0, 16.0),
             sizes_lv=np.array([[width * 64, height * 64]]), downsamples=(1.0,),
             bounds_l0=np.array([0, 0, width * 64, height * 64]), overview_mpp=16.0, origin_um=(0.0, 0.0),

@@ -17,7 +17,7 @@ BAD = {
     "blank": ("no tissue was found on the overview", "lower tissue.min_area_um2"),
     "no_mpp": ("the file does not state its resolution", "set the mpp column"),
     "dark": ("the background is dark: a fluorescence scan", "set the exclude column"),
-    "spoiled": ("cannot read", "set the exclude column"),
+    "spoiled": ("tile ", "set the exclude column"),
 }
 PATIENT = {"broken": "p3", "cut": "p7", "blank": "p7", "no_mpp": "p8", "dark": "p9", "spoiled": "p10"}
 

@@ -45,7 +45,7 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
         ("patients.tsv", AFTER_PATIENTS),
         ("predictions/split.h5", AFTER_PREDICT),
         ("train/split/model.keras", AFTER_TRAIN),
-        ("overview/p0_a.h5", {"overview": 1, "pictures": 1, **AFTER_TRAIN}),
+        ("overview/p0_a.h5", {"overview": 1, "pictures": 1, "qc": 1, **AFTER_TRAIN}),
     ],
 )
 def test_what_was_deleted_is_made_again_with_what_depends_on_it(
@@ -69,8 +69,8 @@ def test_a_deleted_thumbnail_is_made_again_the_same(project: Project) -> None:
     [
         ("p1_b", "label", "micro", AFTER_TRAIN),
         ("p4_a", "label", "itc", AFTER_SLIDES),
-        ("p4_a", "exclude", "blurred", AFTER_PREDICT),
-        ("p3_a", "mpp", "1.9", {"overview": 1, "pictures": 1, **AFTER_PREDICT}),
+        ("p4_a", "exclude", "blurred", {"qc": 1, **AFTER_PREDICT}),
+        ("p3_a", "mpp", "1.9", {"overview": 1, "pictures": 1, "qc": 1, **AFTER_PREDICT}),
     ],
 )
 def test_a_changed_row_runs_again_what_it_matters_to(
@@ -88,7 +88,7 @@ def test_a_changed_row_runs_again_what_it_matters_to(
         ("report/page.py", {"page": 1, "complete": 1}),
         ("patients/metrics.py", AFTER_PATIENTS),
         ("stages/train.py", AFTER_TRAIN),
-        ("slides/tissue.py", {"overview": len(COHORT), "pictures": len(COHORT), **AFTER_TRAIN}),
+        ("slides/tissue.py", {"overview": len(COHORT), "pictures": len(COHORT), "qc": 1, **AFTER_TRAIN}),
     ],
 )
 def test_an_edited_source_runs_again_the_stages_that_use_it(

@@ -100,7 +100,7 @@ def choose_reader(slide: Slide, images: Sequence[TiffImage] | None) -> tuple[Rea
 
     Compared on crops at corners, edges, where tiles meet, and in an absent tile, of every level.
     """
-    reference = OpenSlideReader(slide, slide.background_rgb)
+    reference = OpenSlideReader(slide.reopen(), slide.background_rgb)  # a bad tile would spoil the caller's handle
     levels = pyramid(slide.geometry, images)
     if isinstance(levels, str):
         return reference, levels
