@@ -106,6 +106,15 @@ def test_a_tiff_that_lacks_its_last_byte(tiny_slide: Any, tmp_path: Path) -> Non
     check_length("a", path, None)  # what is no TIFF has no table to compare with
 
 
+def test_a_tiff_without_any_tile_is_not_cut(tiny_slide: Any, tmp_path: Path, spoil_tile: Callable[..., None]) -> None:
+    path = tmp_path / "a.tif"
+    shutil.copy(tiny_slide.path, path)
+    for page, image in enumerate(read_tiff(path) or ()):
+        for index in range(len(image.counts)):
+            spoil_tile(path, index, absent=True, page=page)
+    check_length("a", path, read_tiff(path))
+
+
 def test_a_tiff_that_was_cut_before_its_directory(tiny_slide: Any, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.tif", tmp_path / "cut.tif"
     directory_last(tiny_slide.path, whole)

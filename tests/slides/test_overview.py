@@ -9,12 +9,12 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from foveate.errors import SlideError
 from foveate.slides import overview
 from foveate.slides.handle import Slide, open_slide
 from foveate.slides.overview import Scan, make_overview, read_scan
-from foveate.slides.raster import Raster
 from foveate.slides.tissue import TissueSettings
 
 SETTINGS = TissueSettings(min_area_um2=50_000, hole_area_um2=50_000)
@@ -213,7 +213,7 @@ def test_a_corrupt_tile_is_an_error(tiny_slide: Any, spoil_tile: Callable[..., N
 def test_tissue_cells_and_glass(slide: Slide) -> None:
     slide = dataclasses.replace(slide, background_rgb=(1, 2, 3))
     seen = make_overview(slide, scan_at(slide, 16.0), 8, SETTINGS)
-    assert seen.background_rgb == WHITE
+    assert seen.scan.background_rgb == WHITE
     assert seen.cell_tissue.shape == (12, 16)
     rows, columns = np.nonzero(seen.tissue.mask)  # 400, 200 to 1200, 700 um
     assert abs(columns.min() - 25) <= 1
@@ -227,7 +227,8 @@ def test_tissue_cells_and_glass(slide: Slide) -> None:
 def made_of(image: np.ndarray, scanned: np.ndarray | None = None) -> Scan:
     """A scan at 16 um/px without a slide."""
     seen = np.ones(image.shape[:2], bool) if scanned is None else scanned
-    return Scan(Raster(image, (16.0, 16.0), (0.0, 0.0)), image, seen, 16.0)
+    rgba = Image.fromarray(np.dstack([image, np.where(seen, 255, 0).astype(np.uint8)]))
+    return Scan(rgba, rgba, (16.0, 16.0), 16.0, (0.0, 0.0), (255, 255, 255))
 
 
 def plain(colour: tuple[int, int, int]) -> Scan:
@@ -235,7 +236,7 @@ def plain(colour: tuple[int, int, int]) -> Scan:
 
 
 def test_without_glass_the_background_is_the_scanner_s(slide: Slide) -> None:
-    assert make_overview(slide, plain((170, 90, 160)), 8, SETTINGS).background_rgb == (255, 255, 255)
+    assert make_overview(slide, plain((170, 90, 160)), 8, SETTINGS).scan.background_rgb == (255, 255, 255)
 
 
 def test_a_dark_background_is_refused(slide: Slide) -> None:
@@ -258,4 +259,4 @@ def test_a_hole_is_neither_tissue_nor_glass(slide: Slide) -> None:
     seen = make_overview(slide, made_of(image, scanned), 8, SETTINGS)
     assert not seen.tissue.mask[:, 50:].any()
     assert seen.tissue.mask[20:40, 28:48].all()
-    assert seen.background_rgb == WHITE
+    assert seen.scan.background_rgb == WHITE

@@ -42,7 +42,7 @@ def test_what_is_written_is_read(made: Callable[..., tuple[Path, Overview]], tin
     assert (stored.slide, stored.path) == ("tiny", tiny_slide.path)
     assert stored.geometry == open_slide("tiny", tiny_slide.path).geometry
     assert (stored.mpp, stored.origin_um, stored.cell_um, stored.cell_px) == (16.0, (0.0, 0.0), 128.0, 8)
-    assert stored.background_rgb == overview.background_rgb
+    assert stored.background_rgb == overview.scan.background_rgb
     assert (stored.reader, stored.coarse_um) == ("tiles", (8.0, 8.0))
     np.testing.assert_array_equal(stored.thumbnail, overview.scan.thumbnail)
     np.testing.assert_array_equal(stored.tissue, overview.tissue.mask)

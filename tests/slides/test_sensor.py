@@ -274,6 +274,35 @@ def test_a_slide_is_opened_once_while_it_is_in_use(tiles: StoredOverview, monkey
     assert len(opened) == 2
 
 
+def test_a_slide_that_is_closed_leaves_nothing_behind(tiles: StoredOverview, monkeypatch: pytest.MonkeyPatch) -> None:
+    if tiles.reader != "tiles":
+        pytest.skip("TurboJPEG 3 is not installed")
+    monkeypatch.setattr(sensor_module, "MAX_OPEN", 1)
+    other = dataclasses.replace(tiles, slide="other")
+    with GlimpseSensor((1.0,), PX, threads=1) as sensor:
+        sensor.read([tiles, other], np.array([[700.0, 500.0]] * 2))
+    assert all(not {"offsets", "counts"} & set(vars(image)) for image in tiles.images)
+
+
+def test_an_overview_that_went_away_is_an_error_of_its_rows(exact: StoredOverview, sensor: GlimpseSensor) -> None:
+    lost = dataclasses.replace(exact, slide="lost", coarse_at=Mapped(Path("lost.h5"), 0, (1, 1, 3)))
+    seen = sensor.read([exact, lost], np.array([[700.0, 500.0]] * 2))
+    assert list(seen.errors) == [1]
+    assert "run the workflow again" in str(seen.errors[1].remedy)
+
+
+def test_a_location_that_is_no_place_is_refused(exact: StoredOverview, sensor: GlimpseSensor) -> None:
+    with pytest.raises(ValueError, match=r"exact: a location must be two finite numbers in um, got \[nan, 1\.0\]"):
+        sensor.read([exact], np.array([[np.nan, 1.0]]))
+
+
+def test_a_slide_too_coarse_is_an_error_of_its_rows(exact: StoredOverview) -> None:
+    with GlimpseSensor((0.4, 16.0), PX, threads=1) as sensor:
+        assert (
+            "coarser than twice the glimpse scale" in sensor.read([exact], np.array([[700.0, 500.0]])).errors[0].reason
+        )
+
+
 def test_check_warns_of_upsampling_and_refuses_more(exact: StoredOverview) -> None:
     with GlimpseSensor((0.5, 1.0, 32.0), PX, threads=1) as sensor:
         assert sensor.check(exact) == ["the glimpse scale of 0.5 um/px is upsampled from 1 um/px"]

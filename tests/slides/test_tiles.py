@@ -135,7 +135,7 @@ def test_a_tile_that_is_touched_often_is_held_whole(slides: dict[Any, Path]) -> 
     reader = TileReader("a", path, open_slide("a", path).geometry, images, OUTSIDE, cache)
     seen = [region(reader, 300, 10, 0, 8, 8) for _ in range(5)]
     assert all((each == seen[0]).all() for each in seen)
-    whole = cache.get((str(path), 0, 1))[0]
+    whole = cache.get((str(path), 0, 1), 1)[0]
     assert whole is not None
     assert whole.shape == (256, 256, 3)
     np.testing.assert_array_equal(whole[10:18, 44:52], seen[0])
@@ -216,6 +216,25 @@ def test_damage_below_what_was_asked_for_stays_unseen_whatever_was_read_before(
 
 
 @needs_turbojpeg
+def test_of_several_bad_tiles_the_same_is_named_whatever_else_is_read(
+    slides: dict[Any, Path], spoil_tile: Callable[..., None], tmp_path: Path
+) -> None:
+    source = slides[next(iter(slides))]
+    bad = tmp_path / "bad.tif"
+    shutil.copy(source, bad)
+    images = read_tiff(bad)
+    assert images is not None
+    (side, _), columns = images[0].tile, images[0].grid[0]
+    for column, row in ((1, 0), (0, 1)):
+        spoil_tile(bad, row * columns + column, absent=False)
+    reader = tile_reader(bad)
+    corner = (side - 4, side - 4, np.empty((8, 8, 3), np.uint8))  # of both, and of two good ones
+    lower = (4, side + 4, np.empty((4, 4, 3), np.uint8))
+    alone = reader.read_many(0, [corner])[0]
+    assert "tile 1, 0" in alone.reason
+    assert reader.read_many(0, [lower, corner])[1].reason == alone.reason
+
+
 def test_a_file_that_was_cut_is_an_error_of_its_last_tiles(slides: dict[Any, Path], tmp_path: Path) -> None:
     path = tmp_path / "cut.tif"
     path.write_bytes(slides[(2, 2), 256].read_bytes())
@@ -234,14 +253,14 @@ def tile(value: int) -> NDArray[np.uint8]:
 
 
 def held(cache: TileCache, count: int) -> list[int]:
-    return [k for k in range(count) if cache.get(("a", 0, k))[0] is not None]
+    return [k for k in range(count) if cache.get(("a", 0, k), 1)[0] is not None]
 
 
 def test_the_cache_gives_up_the_least_recently_used_tile() -> None:
     cache = TileCache(950)
     for k in range(3):
         cache.put(("a", 0, k), tile(k))
-    first, _ = cache.get(("a", 0, 0))
+    first, _ = cache.get(("a", 0, 0), 1)
     assert first is not None
     assert (first == 0).all()
     cache.put(("a", 0, 3), tile(3))
@@ -270,33 +289,38 @@ def test_a_tile_larger_than_the_cache_drives_out_no_other() -> None:
 def test_tiles_of_other_slides_and_levels_are_others() -> None:
     cache = TileCache(10**6)
     cache.put(("a", 0, 0), tile(1))
-    assert cache.get(("a", 0, 0))[0] is not None
-    assert cache.get(("b", 0, 0)) == (None, False)
-    assert cache.get(("a", 1, 0)) == (None, False)
+    assert cache.get(("a", 0, 0), 1)[0] is not None
+    assert cache.get(("b", 0, 0), 1) == (None, False)
+    assert cache.get(("a", 1, 0), 1) == (None, False)
 
 
 def test_a_tile_is_worth_being_decoded_whole_at_its_third_touch() -> None:
     cache = TileCache(1000)
-    assert [cache.get(("a", 0, 0))[1] for _ in range(4)] == [False, False, True, True]
+    assert [cache.get(("a", 0, 0), 1)[1] for _ in range(4)] == [False, False, True, True]
     cache = TileCache(0)  # which could not hold it
-    assert [cache.get(("a", 0, 0))[1] for _ in range(4)] == [False] * 4
+    assert [cache.get(("a", 0, 0), 1)[1] for _ in range(4)] == [False] * 4
 
 
 def test_where_tiles_are_mostly_touched_again_they_are_worth_it_at_once() -> None:
     cache = TileCache(1000)
     for k in range(100):
-        cache.get(("a", 0, k // 3))
-    assert cache.get(("a", 0, 1000)) == (None, True)
-    assert cache.get(("a", 1, 1000)) == (None, False)  # another level is another matter
+        cache.get(("a", 0, k // 3), 1)
+    assert cache.get(("a", 0, 1000), 1) == (None, True)
+    assert cache.get(("a", 1, 1000), 1) == (None, False)  # another level is another matter
     for k in range(100):
-        cache.get(("a", 0, 2000 + k))
-    assert cache.get(("a", 0, 3000)) == (None, False)
+        cache.get(("a", 0, 2000 + k), 1)
+    assert cache.get(("a", 0, 3000), 1) == (None, False)
+
+
+def test_a_tile_larger_than_the_cache_is_never_worth_it() -> None:
+    cache = TileCache(10)
+    assert [cache.get(("a", 0, 0), 11)[1] for _ in range(4)] == [False] * 4
 
 
 def test_only_so_many_touches_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "REMEMBERED", 3)
     cache = TileCache(1000)
     for k in (0, 0, 1, 1, 0, 2, 3):
-        cache.get(("a", 0, k))
-    assert cache.get(("a", 0, 0)) == (None, True)
-    assert cache.get(("a", 0, 1)) == (None, False)
+        cache.get(("a", 0, k), 1)
+    assert cache.get(("a", 0, 0), 1) == (None, True)
+    assert cache.get(("a", 0, 1), 1) == (None, False)

@@ -306,3 +306,13 @@ def test_stains_of_five_centres_are_tissue_and_no_ink() -> None:
         seen = found(image)
         assert seen.mask[:, :91].mean() > 0.99, path.name
         assert not seen.pen.any(), path.name
+
+
+def test_glass_in_a_corner_is_no_hole() -> None:
+    image = glass()
+    image[:, :] = PURPLE
+    image[:12, :12] = GLASS  # 144 px, less than a hole that is filled
+    image[80:92, 100:112] = GLASS
+    mask = found(image).mask
+    assert not mask[:8, :8].any()
+    assert mask[80:92, 100:112].all()

@@ -1,10 +1,12 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from foveate.errors import SlideError
+from foveate.slides import view as view_module
 from foveate.slides.geometry import Geometry
 from foveate.slides.raster import Raster
 from foveate.slides.reader import Reader, Region
@@ -75,6 +77,28 @@ def test_a_pixel_between_two_areas_counts_for_both() -> None:
     row[:, 1] = 200
     seen = filled(view(row, (2.0, 2.0), 6.0, 2), 3, 3, 2)  # areas of 3 um: one and a half of these pixels
     assert seen[..., 0].tolist() == [[67, 67], [67, 67]]
+
+
+def test_many_places_are_averaged_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = noise(60, 80)
+    asked = []
+
+    def read_many(regions: Any) -> dict[int, SlideError]:
+        asked.append(len(regions))
+        for x, y, out in regions:
+            Raster(pixels, (0.5, 0.5), (0.0, 0.0)).read(x, y, out, BACKGROUND)
+        return {len(regions) - 1: SlideError("a", f"the last of call {len(asked)}", "")}
+
+    monkeypatch.setattr(view_module, "CROP_BYTES", 3 * 32 * 32 * 2)  # two crops of 32 x 32 px
+    outs = [np.zeros((8, 8, 3), np.uint8) for _ in range(5)]
+    errors = View(read_many, (0.5, 0.5), (0.0, 0.0), 16.0, 8).fill([(20, 15)] * 5, outs)
+    assert asked == [2, 2, 1]
+    assert {number: error.reason for number, error in errors.items()} == {
+        1: "the last of call 1", 3: "the last of call 2", 4: "the last of call 3",
+    }  # fmt: skip
+    expected = pixels[14:46, 24:56].reshape(8, 4, 8, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(outs[2], expected, atol=1)
+    assert not outs[1].any()
 
 
 def test_oblong_pixels_are_averaged_along_one_axis_only() -> None:

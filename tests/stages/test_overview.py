@@ -15,9 +15,11 @@ from skimage.draw import polygon
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.slides import readers
+from foveate.slides.handle import open_slide
 from foveate.slides.jpeg import library
+from foveate.slides.overview import read_scan
 from foveate.slides.overview_file import StoredOverview, read_overview
-from foveate.stages.overview import Outputs, run
+from foveate.stages.overview import Outputs, read_lesions, run
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -187,8 +189,39 @@ def test_an_absent_tile_does_not(
     fine = dataclasses.replace(stage.config, overview=dataclasses.replace(stage.config.overview, mpp=8.0))
     status = dataclasses.replace(stage, config=fine).run(sparse)
     assert status["absent_tiles"] == 3
-    assert (stage.stored().thumbnail[140:, 140:] == 255).all()
-    assert not stage.stored().tissue[128:, 128:].any()
+    stored = stage.stored()
+    assert (stored.thumbnail[140:, 140:] == stored.background_rgb).all()  # a hole is glass, as at every other scale
+    assert (stored.rasters()[1].pixels[140:, 140:] == stored.background_rgb).all()
+    assert not stored.tissue[128:, 128:].any()
+
+
+def test_a_corrupt_tile_that_quality_control_meets_is_a_warning(
+    stage: Stage, tiny_slide: Any, spoil_tile: Callable[..., None], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.tif"
+    shutil.copy(tiny_slide.path, bad)
+    spoil_tile(bad, 10, absent=False)  # in the middle of the tissue
+    status = stage.run(bad)
+    assert status["state"] == "ok"
+    assert any("level 0" in warning for warning in status["warnings"])
+    assert status["blurred_share"] is not None  # of the fields elsewhere
+
+
+def test_lesions_lie_on_the_overview_s_own_grid(stage: Stage, make_slide: Callable[..., Any], tmp_path: Path) -> None:
+    tiny = make_slide(tmp_path / "a.tif", compression="deflate")
+    outline = tmp_path / "a.json"
+    outline.write_text(
+        '{"positive": [{"name": "a", "vertices": [[512, 256], [768, 256], [768, 512], [512, 512]]}], "negative": []}'
+    )
+    slide = open_slide("a", tiny.path)
+    moved = dataclasses.replace(slide.geometry, bounds_l0=(5, 3, 1800, 1400))
+    scan = read_scan(dataclasses.replace(slide, geometry=moved), 16.0, 4.0)
+    assert scan.origin_um == (4.0, 0.0)  # the whole pixel before the bounds
+    lesions = read_lesions(Sample("a", "p", tiny.path, annotation=outline), slide, scan)
+    assert lesions is not None
+    rows, columns = np.nonzero(lesions.index)
+    # pixel c covers 4 + 16 c to 20 + 16 c um: centres within 512 to 768
+    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (32, 47, 16, 31)
 
 
 @needs_shared

@@ -55,6 +55,11 @@ class Geometry:
         """(..., 2) pixels of a level to micrometres, both (x, y)."""
         return np.asarray(location_lv, np.float64) * self.pixel_um(level)
 
+    def coarsest_within(self, mpp: float) -> int | None:
+        """The coarsest level that is at least as fine as `mpp`, to 5 %; None where all are coarser."""
+        fine_enough = [k for k in range(len(self.downsamples)) if self.level_mpp(k) <= mpp * EQUAL]
+        return max(fine_enough, key=self.level_mpp, default=None)
+
     def level_for(self, scale_mpp: float, slide: str) -> int:
         """The coarsest level that is at least as fine as `scale_mpp`, to 5 %.
 
@@ -65,9 +70,9 @@ class Geometry:
         SlideError
             If level 0 is coarser than twice the scale: such pixels would be invented.
         """
-        fine_enough = [k for k in range(len(self.downsamples)) if self.level_mpp(k) <= scale_mpp * EQUAL]
-        if fine_enough:
-            return max(fine_enough, key=self.level_mpp)
+        level = self.coarsest_within(scale_mpp)
+        if level is not None:
+            return level
         if self.level_mpp(0) <= scale_mpp * MAX_UPSAMPLING:
             return 0
         raise SlideError(

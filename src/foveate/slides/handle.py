@@ -147,11 +147,11 @@ def check_length(name: str, path: Path, images: Sequence[TiffImage] | None) -> N
         return  # no TIFF; OpenSlide knows better
     size = path.stat().st_size
     try:
-        needed = max((image.end for image in images), default=0)
-    except OSError:
-        needed = 0
-    if not needed or needed > size:
-        needs = f"its tiles need {needed:,}" if needed else "its directory lies behind them"
+        needed = max(image.end for image in images)
+        needs = f"its tiles need {needed:,}"
+    except (OSError, ValueError):  # a table of tiles, or the whole directory
+        needed, needs = size + 1, "its directory lies behind them"
+    if needed > size:
         raise SlideError(
             name,
             f"{path} is cut short: it has {size:,} bytes, {needs}",

@@ -62,7 +62,7 @@ class RegionDecoder:
         found = library()
         if found is None:
             raise JpegError("TurboJPEG 3 is not installed")
-        self.name, self._library = found
+        _, self._library = found
         self._own = threading.local()
 
     def decode(self, data: bytes, x: int, y: int, width: int, height: int, image_width: int) -> NDArray[np.uint8]:
@@ -105,6 +105,12 @@ class RegionDecoder:
         message = self._library.tj3GetErrorStr(handle).decode(errors="replace")
         del self._own.handle
         return JpegError(message)
+
+
+@cache
+def shared_decoder() -> RegionDecoder:
+    """One decoder for all slides: each of its threads keeps a buffer as large as the largest tile."""
+    return RegionDecoder()
 
 
 class _Handle:

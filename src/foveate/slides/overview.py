@@ -1,6 +1,8 @@
 """The overview: the whole slide at low resolution, read in bands, with tissue and cells."""
 
+import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +20,45 @@ MIN_GLASS = 0.01  # share of the overview below which there is too little glass 
 
 @dataclass(frozen=True)
 class Scan:
-    """The scanned area of a slide, small.
+    """The scanned area of a slide, small, over a plain colour where it has holes.
 
-    coarse: the level that serves coarse scales, holes in the slide's background colour. thumbnail: the same
-    area-averaged to `mpp` um per pixel, (H, W, 3). scanned: (H, W) bool, False in holes.
+    rgba: the level that serves coarse scales, transparent in holes, with pixels of `pixel_um` (x, y). small: the same
+    averaged to `mpp` um per pixel. Both begin at `origin_um` (x, y).
     """
 
-    coarse: Raster
-    thumbnail: NDArray[np.uint8]
-    scanned: NDArray[np.bool_]
+    rgba: Image.Image
+    small: Image.Image
+    pixel_um: tuple[float, float]
     mpp: float
+    origin_um: tuple[float, float]
+    background_rgb: tuple[int, int, int]
 
-    @property
-    def origin_um(self) -> tuple[float, float]:
-        """(x, y) of the top-left corner of both."""
-        return self.coarse.origin_um
+    @cached_property
+    def coarse(self) -> Raster:
+        """The level that serves coarse scales."""
+        return Raster(composite(self.rgba, self.background_rgb), self.pixel_um, self.origin_um)
+
+    @cached_property
+    def thumbnail(self) -> NDArray[np.uint8]:
+        """(H, W, 3), the area at `mpp` um per pixel."""
+        return composite(self.small, self.background_rgb)
+
+    @cached_property
+    def scanned(self) -> NDArray[np.bool_]:
+        """(H, W), False in holes of the thumbnail."""
+        return np.asarray(self.small.getchannel("A")) > 127
 
 
 @dataclass(frozen=True)
 class Overview:
     """A scan and what it shows: all that is known of a slide before the first glimpse.
 
-    cell_tissue: (rows, columns) share of tissue. background_rgb: the colour of the glass.
+    scan: over the colour of the glass. cell_tissue: (rows, columns) share of tissue.
     """
 
     scan: Scan
     tissue: Tissue
     cell_tissue: NDArray[np.float32]
-    background_rgb: tuple[int, int, int]
 
 
 def read_scan(slide: Slide, mpp: float, coarse_mpp: float) -> Scan:
@@ -55,10 +68,10 @@ def read_scan(slide: Slide, mpp: float, coarse_mpp: float) -> Scan:
     coarser, the finest is taken. The last row and column may reach past the bounds by less than a pixel.
     """
     rgba, pixel_um, origin_um = _read_bounds(slide, coarse_mpp)
-    columns, rows = (int(np.ceil(n * p / mpp - 1e-6)) for n, p in zip(rgba.shape[1::-1], pixel_um, strict=True))
-    small = _average(Image.fromarray(rgba), (mpp / pixel_um[0], mpp / pixel_um[1]), columns, rows)
-    coarse = Raster(composite(Image.fromarray(rgba), slide.background_rgb), pixel_um, origin_um)
-    return Scan(coarse, composite(small, slide.background_rgb), np.asarray(small.getchannel("A")) > 127, mpp)
+    coarse = Image.fromarray(rgba)
+    columns, rows = (int(np.ceil(n * p / mpp - 1e-6)) for n, p in zip(coarse.size, pixel_um, strict=True))
+    small = _average(coarse, (mpp / pixel_um[0], mpp / pixel_um[1]), columns, rows)
+    return Scan(coarse, small, pixel_um, mpp, origin_um, slide.background_rgb)
 
 
 def make_overview(slide: Slide, scan: Scan, cell_px: int, settings: TissueSettings) -> Overview:
@@ -88,19 +101,20 @@ def make_overview(slide: Slide, scan: Scan, cell_px: int, settings: TissueSettin
     if glass.mean() > MIN_GLASS:
         r, g, b = np.median(image[glass], 0)
         background = (int(r), int(g), int(b))
-    return Overview(scan, tissue, cell_shares(tissue.mask, cell_px), background)
+    return Overview(dataclasses.replace(scan, background_rgb=background), tissue, cell_shares(tissue.mask, cell_px))
 
 
 def _read_bounds(slide: Slide, mpp: float) -> tuple[NDArray[np.uint8], tuple[float, float], tuple[float, float]]:
     """RGBA pixels of the bounds, um per pixel (x, y), and um (x, y) of their corner."""
     geometry = slide.geometry
-    fine_enough = [k for k in range(len(geometry.downsamples)) if geometry.level_mpp(k) <= mpp * EQUAL]
-    level = max(fine_enough, key=geometry.level_mpp, default=0)
+    level = geometry.coarsest_within(mpp) or 0
     pixel_um = geometry.pixel_um(level)
     x, y, width, height = (side / geometry.downsamples[level] for side in geometry.bounds_l0)
     native = geometry.level_mpp(level) * EQUAL >= mpp
-    if native:
-        x, y = float(round(x)), float(round(y))
+    if native:  # from the whole pixel at or before the corner to the one at or after the end
+        right, bottom = np.ceil(x + width - 1e-6), np.ceil(y + height - 1e-6)
+        x, y = float(np.floor(x + 1e-6)), float(np.floor(y + 1e-6))
+        width, height = right - x, bottom - y
     step_x, step_y = (1.0, 1.0) if native else (mpp / pixel_um[0], mpp / pixel_um[1])
     columns, rows = int(np.ceil(width / step_x - 1e-6)), int(np.ceil(height / step_y - 1e-6))
     rgba = np.empty((rows, columns, 4), np.uint8)

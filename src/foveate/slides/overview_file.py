@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from foveate.errors import FoveateError
 from foveate.files import atomic
-from foveate.slides.geometry import Geometry, Grid
+from foveate.slides.geometry import EQUAL, Geometry, Grid
 from foveate.slides.raster import Raster
 from foveate.slides.reader import Reader
 from foveate.slides.tiff import TiffImage, pack, unpack
@@ -93,9 +93,14 @@ class StoredOverview:
         """(H, W, 3), memory-mapped."""
         return self.thumbnail_at.open()
 
-    def rasters(self) -> tuple[Raster, Raster]:
-        """What serves coarse scales without a look at the slide, coarsest first, memory-mapped."""
+    def rasters(self) -> tuple[Raster, ...]:
+        """What serves coarse scales without a look at the slide, coarsest first, memory-mapped.
+
+        A thumbnail that was enlarged is not among them.
+        """
         coarse = Raster(self.coarse_at.open(), self.coarse_um, self.origin_um)
+        if coarse.mpp > self.mpp * EQUAL:
+            return (coarse,)
         return Raster(self.thumbnail, (self.mpp, self.mpp), self.origin_um), coarse
 
 
@@ -122,9 +127,9 @@ def write_overview(
             downsamples=geometry.downsamples,
             bounds_l0=geometry.bounds_l0,
             overview_mpp=scan.mpp,
-            coarse_um=scan.coarse.pixel_um,
+            coarse_um=scan.pixel_um,
             origin_um=scan.origin_um,
-            background_rgb=np.asarray(overview.background_rgb, np.uint8),
+            background_rgb=np.asarray(scan.background_rgb, np.uint8),
             cell_um=cell_um,
         )
         file["thumbnail"] = scan.thumbnail
@@ -193,6 +198,8 @@ def read_overview(path: Path) -> StoredOverview | None:
                 cell_tissue=file["cell_tissue"][:],
                 lesions=lesions,
             )
+    except KeyError as error:
+        raise FoveateError(f"{path}: is no overview: {error.args[0]}; delete it and run again") from error
     except OSError as error:
         raise FoveateError(f"{path}: cannot be read as HDF5: {error}; delete it and run again") from error
 

@@ -148,7 +148,11 @@ def open_reader(overview: StoredOverview, caches: Caches) -> Reader:
     background = overview.background_rgb
     if overview.reader == TileReader.kind and library() is not None:
         geometry, images = overview.geometry, overview.images
-        return TileReader(overview.slide, overview.path, geometry, images, background, caches.tiles)
+        try:
+            return TileReader(overview.slide, overview.path, geometry, images, background, caches.tiles)
+        except OSError as error:
+            reason = f"{overview.path} cannot be opened: {error.strerror}"
+            raise SlideError(overview.slide, reason, "correct the file's rights") from error
     slide = open_slide(overview.slide, overview.path, overview.geometry.mpp[0])
     return OpenSlideReader(slide, background, caches.openslide)
 

@@ -4,6 +4,7 @@ A glimpse is S concentric squares of g x g px, one a scale (Mnih et al. 2014, se
 slide's levels, or from the stored overview where the scale is as coarse as that.
 """
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -69,12 +70,20 @@ class GlimpseSensor:
         overviews : B slides, repeats allowed.
         locations_um : (B, 2) glimpse centres (x, y), um from the level-0 corner. Outside the slide is glass.
         out : (B, S, g, g, 3) uint8 to fill; a new array where none is given.
+
+        Raises
+        ------
+        ValueError
+            If a location is not finite. What cannot be read is in `errors`.
         """
         pixels = out
         if pixels is None:
             pixels = np.empty((len(overviews), len(self.scales_mpp), self.px, self.px, 3), np.uint8)
         errors: dict[int, SlideError] = {}
         places = np.asarray(locations_um, np.float64).tolist()
+        for overview, place in zip(overviews, places, strict=True):
+            if not all(map(math.isfinite, place)):
+                raise ValueError(f"{overview.slide}: a location must be two finite numbers in um, got {place}")
 
         def fill(rows: Sequence[int]) -> None:
             for _, group in groupby(rows, key=lambda row: _key(overviews[row])):
@@ -149,9 +158,13 @@ class _Views:
             return self._made
 
     def _make(self) -> list[View]:
-        overview = self._overview
-        rasters, reader = overview.rasters(), None
-        views = []
+        overview, reader, views = self._overview, None, []
+        try:
+            rasters = overview.rasters()
+        except OSError as error:
+            reason = f"{overview.thumbnail_at.path} cannot be read: {error.strerror}"
+            raise SlideError(overview.slide, reason, "run the workflow again") from error
+        self._overview.geometry.upsampled(self._scales, overview.slide)  # or the slide is too coarse
         for scale in self._scales:
             view = raster_view(rasters, overview.background_rgb, scale, self._px)
             if view is None:

@@ -1,5 +1,6 @@
 """The region-of-interest reader: of a JPEG tile, only the rows and columns that a glimpse shows are decoded."""
 
+import dataclasses
 import os
 import threading
 from collections import OrderedDict
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from foveate.errors import SlideError
 from foveate.slides.geometry import Geometry
-from foveate.slides.jpeg import JpegError, RegionDecoder
+from foveate.slides.jpeg import JpegError, shared_decoder
 from foveate.slides.reader import Reader, Region
 from foveate.slides.tiff import TiffImage
 
@@ -36,8 +37,8 @@ class TileCache:
         self._again: dict[int, float] = {}  # level to the running share of touches that were not the first
         self._lock = threading.Lock()
 
-    def get(self, key: Key) -> tuple[NDArray[np.uint8] | None, bool]:
-        """The tile if it is held, and whether it should be decoded whole if it is not."""
+    def get(self, key: Key, size_bytes: int) -> tuple[NDArray[np.uint8] | None, bool]:
+        """The tile if it is held, and whether it should be decoded whole if it is not; `size_bytes` is its size."""
         with self._lock:
             before = self._touches.pop(key, 0)
             self._touches[key] = before + 1
@@ -48,7 +49,7 @@ class TileCache:
             tile = self._tiles.get(key)
             if tile is not None:
                 self._tiles.move_to_end(key)
-            return tile, self._size > 0 and (before > 1 or again > OFTEN)
+            return tile, size_bytes <= self._size and (before > 1 or again > OFTEN)
 
     def put(self, key: Key, tile: NDArray[np.uint8]) -> None:
         """Hold a tile."""
@@ -81,8 +82,10 @@ class TileReader(Reader):
         cache: TileCache,
     ) -> None:
         self._slide, self._path, self._sizes = slide, str(path), geometry.sizes_lv
-        self.images, self._background, self._cache = images, background_rgb, cache
-        self._decoder = RegionDecoder()
+        # copies, so that the tables of tiles that they read go when the reader goes
+        self.images = tuple(dataclasses.replace(image) for image in images)
+        self._background, self._cache = background_rgb, cache
+        self._decoder = shared_decoder()
         self._file = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
@@ -95,13 +98,14 @@ class TileReader(Reader):
         for number, region in enumerate(regions):
             self._split(level, number, region, touched)
         errors: dict[int, SlideError] = {}
-        for (column, row), parts in touched.items():
+        for (row, column), parts in sorted(touched.items()):
             for number, fault in self._fill(level, column, row, parts).items():
-                errors[number] = SlideError(
+                error = SlideError(
                     self._slide,
                     f"tile {column}, {row} (column, row) of level {level} cannot be decoded: {fault}",
                     "copy the file again, or set the exclude column",
                 )
+                errors.setdefault(number, error)  # of several bad tiles, the same one whatever else is read
         return errors
 
     def _split(self, level: int, number: int, region: Region, touched: dict[tuple[int, int], list[Part]]) -> None:
@@ -122,7 +126,7 @@ class TileReader(Reader):
                 far = min(right, (column + 1) * tile_width)
                 box = (left - column * tile_width, top - row * tile_height, far - left, low - top)
                 part = (number, box, out[top - y : low - y, left - x : far - x])
-                touched.setdefault((column, row), []).append(part)
+                touched.setdefault((row, column), []).append(part)
                 left = far
             top = low
 
@@ -131,7 +135,7 @@ class TileReader(Reader):
         image = self.images[level]
         index = row * image.grid[0] + column
         key = (self._path, level, index)
-        tile, worth = self._cache.get(key)
+        tile, worth = self._cache.get(key, 3 * image.tile[0] * image.tile[1])
         x = y = 0
         if tile is None:
             try:

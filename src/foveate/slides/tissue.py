@@ -170,7 +170,9 @@ def _cleaned(mask: Mask, mpp: float, settings: TissueSettings) -> Mask:
     closed = _shrunk(_grown(np.pad(mask, reach), reach), reach)[reach:-reach, reach:-reach]
     mask = _opened(closed, _px(OPEN_UM, mpp))
     mask = _without_small(mask, settings.min_area_um2 / mpp**2)
-    return ~_without_small(~mask, settings.hole_area_um2 / mpp**2)
+    # glass that touches the edge of the overview is no hole: a frame of it around makes it one large piece
+    outside = np.pad(~mask, 1, constant_values=True)
+    return ~_without_small(outside, settings.hole_area_um2 / mpp**2)[1:-1, 1:-1]
 
 
 def _without_small(mask: Mask, area_px: float) -> Mask:

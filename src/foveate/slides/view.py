@@ -12,6 +12,7 @@ from foveate.slides.geometry import EQUAL, Geometry, sides_px, window
 from foveate.slides.raster import Raster
 from foveate.slides.reader import Reader, Region
 
+CROP_BYTES = 2**24  # of pixels that wait to be averaged, at a time
 ReadMany = Callable[[Sequence[Region]], dict[int, SlideError]]
 
 
@@ -49,6 +50,18 @@ class View:
         if self._plain:
             return self._read_many([(x, y, out) for (x, y), out in zip(corners, outs, strict=True)])
         width, height = (int(np.ceil(side)) for side in self._sides)
+        step = max(1, CROP_BYTES // (3 * width * height))
+        errors: dict[int, SlideError] = {}
+        for first in range(0, len(corners), step):
+            part = slice(first, first + step)
+            found = self._average(corners[part], outs[part], (width, height))
+            errors |= {first + number: error for number, error in found.items()}
+        return errors
+
+    def _average(
+        self, corners: Sequence[tuple[int, int]], outs: Sequence[NDArray[np.uint8]], size: tuple[int, int]
+    ) -> dict[int, SlideError]:
+        width, height = size
         crops = np.empty((len(corners), height, width, 3), np.uint8)
         errors = self._read_many([(x, y, crop) for (x, y), crop in zip(corners, crops, strict=True)])
         for number, (crop, out) in enumerate(zip(crops, outs, strict=True)):

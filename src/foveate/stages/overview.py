@@ -18,6 +18,7 @@ from foveate.slides.annotations import lesion_diameters_um, rasterize, read_anno
 from foveate.slides.focus import blurred_share
 from foveate.slides.geometry import EQUAL, Grid
 from foveate.slides.handle import Slide, check_length, open_slide
+from foveate.slides.jpeg import library
 from foveate.slides.overview import Overview, Scan, make_overview, read_scan
 from foveate.slides.overview_file import Lesions, write_failed_overview, write_overview
 from foveate.slides.reader import Reader
@@ -85,7 +86,9 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
         scan = read_scan(slide, config.overview.mpp, config.overview.coarse_mpp)
         tissue = TissueSettings(config.tissue.min_area_um2, config.tissue.hole_area_um2)
         overview = make_overview(slide, scan, config.overview.cell_px, tissue)
-        status |= _quality(slide, reader, overview, config.overview.cell_um)
+        status |= _quality(overview)
+        status["blurred_share"], faults = _blurred(slide, reader, overview, config.overview.cell_um)
+        status["warnings"] += faults
         lesions = read_lesions(sample, slide, scan)
         write_overview(out, slide, reader, overview, config.overview.cell_um, lesions)
     except SlideError as error:
@@ -97,6 +100,8 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
         if slide is not None:
             slide.handle.close()
     versions = {"foveate": importlib.metadata.version("foveate"), "openslide": openslide.__library_version__}
+    if (found := library()) is not None:
+        versions["turbojpeg"] = found[0]
     write_json(out_status, {**status, "seconds": round(time.perf_counter() - begun, 3), "versions": versions})
     return status["state"] == "ok"
 
@@ -112,11 +117,11 @@ def read_lesions(sample: Sample, slide: Slide, scan: Scan) -> Lesions | None:
     if sample.annotation is None:
         return None
     mpp = slide.geometry.mpp
-    origin_l0 = (slide.geometry.bounds_l0[0], slide.geometry.bounds_l0[1])
+    x_l0, y_l0 = slide.geometry.um_to_l0(np.array(scan.origin_um)).tolist()
     l0_per_px = (scan.mpp / mpp[0], scan.mpp / mpp[1])
     try:
         annotation = read_annotation(sample.annotation)
-        index = rasterize(annotation, scan.thumbnail.shape[:2], origin_l0, l0_per_px)
+        index = rasterize(annotation, scan.scanned.shape, (x_l0, y_l0), l0_per_px)
     except FoveateError as error:
         raise SlideError(sample.slide, str(error), "correct the annotation column") from error
     return Lesions(index, lesion_diameters_um(annotation, mpp))
@@ -143,27 +148,28 @@ def _facts(slide: Slide, config: Config) -> dict[str, Any]:
     }
 
 
-def _quality(slide: Slide, reader: Reader, overview: Overview, cell_um: float) -> dict[str, Any]:
+def _quality(overview: Overview) -> dict[str, Any]:
     """What a person would want to know before trusting the slide."""
-    scan, tissue = overview.scan, overview.tissue
-    scanned = max(1, int(scan.scanned.sum()))
+    tissue, scanned = overview.tissue, max(1, int(overview.scan.scanned.sum()))
     return {
         "tissue_share": round(float(tissue.mask.sum()) / scanned, 4),
         "pen_share": round(float(tissue.pen.sum()) / scanned, 4),
         "pale": tissue.pale,
-        "blurred_share": _blurred(slide, reader, overview, Grid(cell_um, scan.origin_um)),
     }
 
 
-def _blurred(slide: Slide, reader: Reader, overview: Overview, grid: Grid) -> float | None:
-    """Share of some fields of the tissue that are out of focus; None for a slide too coarse to tell."""
+def _blurred(slide: Slide, reader: Reader, overview: Overview, cell_um: float) -> tuple[float | None, list[str]]:
+    """Share of some fields of the tissue that are out of focus, and why others could not be read.
+
+    None for a slide that is too coarse to tell.
+    """
     if slide.geometry.level_mpp(0) > FOCUS_MPP * EQUAL:
-        return None
+        return None, []
     view = slide_view(reader, slide.geometry, slide.name, FOCUS_MPP, FOCUS_PX)
     cells = np.argwhere(overview.cell_tissue >= min(FULL_CELL, float(overview.cell_tissue.max())))
     chosen = cells[np.linspace(0, len(cells) - 1, min(FOCUS_FIELDS, len(cells))).round().astype(int)]
     fields = np.empty((len(chosen), FOCUS_PX, FOCUS_PX, 3), np.uint8)
-    for error in view.fill(grid.centre_um(chosen).tolist(), list(fields)).values():
-        log.warning("%s", error)
-        return None
-    return round(blurred_share(list(fields)), 4)
+    errors = view.fill(Grid(cell_um, overview.scan.origin_um).centre_um(chosen).tolist(), list(fields))
+    faults = sorted({error.reason for error in errors.values()})
+    read = [field for number, field in enumerate(fields) if number not in errors]
+    return (round(blurred_share(read), 4) if read else None), faults

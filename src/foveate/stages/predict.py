@@ -71,7 +71,7 @@ class Predictor:
         self.roller = Roller(self.agent, self.sensor)
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         seen = [
-            (o.slide, o.geometry, o.cell_um, zlib.crc32(o.thumbnail.tobytes()), zlib.crc32(o.cell_tissue.tobytes()))
+            (o.slide, o.geometry, o.cell_um, o.coarse_um, o.background_rgb, *map(zlib.crc32, _images(o)))
             for o in overviews
         ]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed)
@@ -131,6 +131,11 @@ class Predictor:
                 _write_rollout(group, [overviews[k] for k in kept], rollout, probabilities, kept)
                 if name == "learned":
                     group["glimpses"] = rollout.pixels[kept]
+
+
+def _images(overview: StoredOverview) -> list[bytes]:
+    """What the model sees of a slide without reading it."""
+    return [overview.thumbnail.tobytes(), overview.coarse_at.open().tobytes(), overview.cell_tissue.tobytes()]
 
 
 def _write_rollout(
