@@ -148,7 +148,7 @@ class WholeTiles:
             for keys in part:
                 for key in keys:
                     tile = self._image(key[0]).tile
-                    self._decoder.decode(self._data[key], 0, 0, *tile, tile[0])
+                    self._decoder.decode(self._data[key], 0, 0, *tile, tile[0])  # into a buffer that is used again
 
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, [sets[k::threads] for k in range(threads)]))

@@ -18,7 +18,8 @@ class AreaFilter:
         self._px = px
         self._factors = (round(sides_px[0] / px), round(sides_px[1] / px))
         self._whole = sides_px == tuple(factor * px for factor in self._factors)
-        self._columns, self._rows = (_shares(side, px) for side in sides_px)
+        if not self._whole:
+            self._columns, self._rows = (_shares(side, px) for side in sides_px)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(h, w, 3), at least as large as the sides, rounded up, to (px, px, 3)."""

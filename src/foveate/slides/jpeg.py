@@ -78,27 +78,44 @@ class RegionDecoder:
         """
         if x < 0 or width < 1 or x + width > image_width or height < 1:  # TurboJPEG takes 0 rows for all
             raise JpegError(f"{width} x {height} px at ({x}, {y}) are not within its {image_width} columns")
-        handle, scratch = self._for_thread()
-        if self._library.tj3DecompressHeader(handle, data, len(data)):
-            raise self._failure(handle)
+        handle = self._header(data)
         block = _SAMPLE_BLOCK_PX.get(self._library.tj3Get(handle, _SUBSAMPLING))
         if block is None:
             raise JpegError("its colour subsampling is unknown")
         left = max(0, x - _MARGIN_PX) // block * block
         wide = min(x + width + _MARGIN_PX, image_width) - left
-        if scratch.size < wide * height * 3:
-            scratch = self._own.scratch = np.empty(wide * height * 3, np.uint8)
-        if self._library.tj3SetCroppingRegion(handle, _Region(left, y, wide, height)) or (
-            self._library.tj3Decompress8(handle, data, len(data), scratch.ctypes.data, 0, _RGB)
-        ):
-            raise self._failure(handle)
+        scratch = self._scratch(wide * height * 3)
+        self._decompress(handle, data, _Region(left, y, wide, height), scratch)
         return scratch[: wide * height * 3].reshape(height, wide, 3)[:, x - left : x - left + width]
 
-    def _for_thread(self) -> tuple[int, NDArray[np.uint8]]:
+    def decode_whole(self, data: bytes, width: int, height: int) -> NDArray[np.uint8]:
+        """A `width` x `height` px image, (height, width, 3), in an array of its own. Raises JpegError as `decode`."""
+        handle = self._header(data)
+        found = np.empty((height, width, 3), np.uint8)
+        self._decompress(handle, data, _Region(0, 0, width, height), found)
+        return found
+
+    def _header(self, data: bytes) -> int:
+        """The thread's decompressor, which has read the header."""
         if not hasattr(self._own, "handle"):
             self._own.handle = _Handle(self._library)
-            self._own.scratch = np.empty(0, np.uint8)
-        return self._own.handle.address, self._own.scratch
+        handle: int = self._own.handle.address
+        if self._library.tj3DecompressHeader(handle, data, len(data)):
+            raise self._failure(handle)
+        return handle
+
+    def _decompress(self, handle: int, data: bytes, region: _Region, target: NDArray[np.uint8]) -> None:
+        if self._library.tj3SetCroppingRegion(handle, region) or (
+            self._library.tj3Decompress8(handle, data, len(data), target.ctypes.data, 0, _RGB)
+        ):
+            raise self._failure(handle)
+
+    def _scratch(self, size: int) -> NDArray[np.uint8]:
+        """At least `size` bytes that the thread uses again and again."""
+        scratch: NDArray[np.uint8] | None = getattr(self._own, "scratch", None)
+        if scratch is None or scratch.size < size:
+            scratch = self._own.scratch = np.empty(size, np.uint8)
+        return scratch
 
     def _failure(self, handle: int) -> JpegError:
         """What went wrong. The thread gets a new decompressor: this one may refuse good data from now on."""

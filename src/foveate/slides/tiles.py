@@ -163,7 +163,7 @@ class TileReader(Reader):
     def _whole(self, image: TiffImage, key: Key, data: bytes) -> NDArray[np.uint8] | None:
         """The whole tile, held from now on; None if it is damaged somewhere, perhaps not where it is needed."""
         try:
-            tile = self._decoder.decode(data, 0, 0, *image.tile, image.tile[0]).copy()
+            tile = self._decoder.decode_whole(data, *image.tile)
         except JpegError:
             return None
         self._cache.put(key, tile)
