@@ -22,6 +22,7 @@ The last line is one JSON object; worst_ratio_* are on one thread, over both sli
 import argparse
 import itertools
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -211,7 +212,7 @@ def main() -> None:
         print("slide      places   threads  ours/CPU s     over: OpenSlide  aligned  whole tiles  each once")
         for name in ("slide.svs", "slide.tif"):
             overview = make_slide(Path(folder), name)
-            for kind, threads in itertools.product(("uniform", "local"), (1, 2)):
+            for kind, threads in itertools.product(("uniform", "local"), (1, os.cpu_count() or 2)):
                 row = found[f"{name} {kind} {threads}"] = compare(overview, kind, args.count, args.rounds, threads)
                 print(
                     f"{name:10} {kind:8} {threads:7}  {row['glimpses_per_cpu_second']:10.0f}  {row['openslide']:18.2f}"
