@@ -1,0 +1,63 @@
+"""Where to look next in an image: a Gaussian over [-1, 1]^2 (Mnih et al. 2014, section 3.1 C)."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from foveate.attention.registry import part
+
+LEAST_STD = 0.02
+
+
+@part("location", "gaussian")
+class GaussianLocation(keras.layers.Layer):
+    """State to the mean of a location; the standard deviation is fixed or learned with it.
+
+    A hidden layer before tanh keeps the mean out of the corners, where tanh has no gradient.
+
+    Parameters
+    ----------
+    hidden : units of the hidden layer.
+    std : standard deviation of x and y; where it is learned, its start.
+    learned : whether the state decides it.
+    """
+
+    def __init__(self, hidden: int = 128, std: float = 0.1, learned: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hidden, self.std, self.learned = hidden, std, learned
+        self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")
+        self.mean = keras.layers.Dense(2, activation="tanh", name="mean")
+        raw = math.log(math.expm1(std - LEAST_STD)) if learned else 0.0
+        start = keras.initializers.Constant(raw)
+        self.spread = keras.layers.Dense(2, kernel_initializer="zeros", bias_initializer=start, name="spread")
+
+    def build(self, state_shape: tuple[int | None, ...]) -> None:
+        self.inner.build(state_shape)
+        self.mean.build((None, self.hidden))
+        if self.learned:
+            self.spread.build((None, self.hidden))
+
+    def call(self, state: Any) -> tuple[Any, Any]:
+        """(B, H), detached by the caller, to mean and standard deviation, (B, 2) each, x and y."""
+        inner = self.inner(state)
+        mean = self.mean(inner)
+        if not self.learned:
+            return mean, ops.full_like(mean, self.std)
+        return mean, ops.softplus(self.spread(inner)) + LEAST_STD
+
+    def sample(self, distribution: tuple[Any, Any], seed: Any) -> Any:
+        """(B, 2) drawn, not yet clipped, detached."""
+        mean, std = distribution
+        noise = keras.random.normal(ops.shape(mean), dtype=self.compute_dtype, seed=seed)
+        return ops.stop_gradient(mean + std * noise)
+
+    def log_prob(self, distribution: tuple[Any, Any], sample: Any) -> Any:
+        """(B,) log density of a sample (B, 2), which must not have been clipped. The mean is not detached."""
+        mean, std = distribution
+        z = (sample - mean) / std
+        return ops.sum(-0.5 * z**2 - ops.log(std) - 0.5 * math.log(2 * math.pi), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "hidden": self.hidden, "std": self.std, "learned": self.learned}

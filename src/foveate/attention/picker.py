@@ -1,0 +1,53 @@
+"""Which image of a group to look at next: a distribution over images, learned by REINFORCE like the location."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from foveate.attention.registry import part
+
+NEVER = -1e9  # logit of an image that is not there
+
+
+@part("picker", "categorical")
+class Picker(keras.layers.Layer):
+    """State and a note on each image to log-probabilities over the images of a group.
+
+    One small network scores every image alike, so groups may differ in size and the order of images does not matter.
+
+    Parameters
+    ----------
+    hidden : units of the hidden layer.
+    """
+
+    def __init__(self, hidden: int = 64, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hidden = hidden
+        self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")
+        self.score = keras.layers.Dense(1, use_bias=False, name="score")
+
+    def build(self, state_shape: tuple[int | None, ...], notes_shape: tuple[int | None, ...]) -> None:
+        self.inner.build((None, None, state_shape[-1] + notes_shape[-1]))  # type: ignore[operator]
+        self.score.build((None, None, self.hidden))
+
+    def call(self, state: Any, notes: Any, present: Any) -> Any:
+        """Log-probabilities (B, N).
+
+        state: (B, H), detached by the caller. notes: (B, N, F), what is known of each image, detached as well.
+        present: (B, N) bool, False where a group has fewer images; at least one a row.
+        """
+        spread = ops.repeat(state[:, None], ops.shape(notes)[1], axis=1)
+        logits = self.score(self.inner(ops.concatenate([spread, notes], -1)))[..., 0]
+        return ops.log_softmax(ops.where(present, logits, NEVER), axis=-1)
+
+    def sample(self, log_p: Any, seed: Any) -> Any:
+        """(B,) int32 images drawn from log-probabilities (B, N); not a function of the parameters."""
+        return keras.random.categorical(ops.stop_gradient(log_p), 1, dtype="int32", seed=seed)[:, 0]
+
+    def log_prob(self, log_p: Any, picked: Any) -> Any:
+        """(B,) log-probability of the images that were picked. The log-probabilities are not detached."""
+        return ops.take_along_axis(log_p, picked[:, None], axis=-1)[:, 0]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "hidden": self.hidden}
