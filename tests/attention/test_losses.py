@@ -164,3 +164,23 @@ def test_no_mass_on_a_lesion_is_a_large_cost_and_not_an_infinite_one() -> None:
     close(losses.guidance(log_p, target), [-math.log(1e-8)])
     (gradient,) = gradients(lambda x: losses.guidance(x, target), log_p.numpy())
     assert np.isfinite(gradient).all()
+
+
+def test_squared_error_of_sure_and_of_undecided_answers() -> None:
+    logits = np.array([[[50.0, 0, 0], [0, 0, 0]]], "float32")  # right and sure, then undecided
+    # 0, and (1/3)^2 + (1/3)^2 + (2/3)^2 = 2/3: their mean
+    np.testing.assert_allclose(ops.convert_to_numpy(losses.squared_error(logits, np.array([0]))), [1 / 3], rtol=1e-5)
+    # 2 for the sure answer when it is wrong
+    np.testing.assert_allclose(ops.convert_to_numpy(losses.squared_error(logits, np.array([1]))), [4 / 3], rtol=1e-5)
+
+
+def test_the_terminal_reward_comes_last_and_only_for_the_last_answer() -> None:
+    logits = np.array([[[0.0, 1], [0, 1]], [[0, 1], [1, 0]]], "float32")
+    found = ops.convert_to_numpy(losses.terminal_rewards(logits, np.array([1, 1])))
+    np.testing.assert_array_equal(found, [[0, 1], [0, 0]])
+
+
+def test_copies_are_averaged_as_probabilities() -> None:
+    p = np.array([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5], [0.5, 0.5]], "float32")[:, None]
+    found = np.exp(ops.convert_to_numpy(losses.average_copies(np.log(p), 2)))
+    np.testing.assert_allclose(found[:, 0], [[0.6, 0.4], [0.5, 0.5]], rtol=1e-5)

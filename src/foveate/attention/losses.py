@@ -21,6 +21,20 @@ def log_likelihood(logits_t: Any, label: Any) -> Any:
     return ops.take_along_axis(log_p, ops.cast(label, "int32")[:, None, None], axis=-1)[..., 0]
 
 
+def squared_error(logits_t: Any, label: Any) -> Any:
+    """sum_k (p_t(k) - [k = label])^2, mean over steps: Brier's score (1950). logits_t (B, T, K), label (B,)."""
+    truth = ops.one_hot(ops.cast(label, "int32"), logits_t.shape[-1], dtype=logits_t.dtype)
+    return ops.mean(ops.sum((ops.softmax(logits_t, axis=-1) - truth[:, None]) ** 2, axis=-1), axis=1)
+
+
+def terminal_rewards(logits_t: Any, label: Any) -> Any:
+    """r_T = 1 if the last answer is right, else 0, and r_t = 0 before (Mnih et al. 2014, section 3.2). (B, T)."""
+    answer = ops.cast(ops.argmax(logits_t[:, -1], axis=-1), "int32")
+    right = ops.cast(ops.equal(answer, ops.cast(label, "int32")), logits_t.dtype)
+    steps = ops.arange(logits_t.shape[1])
+    return ops.where(steps[None] == logits_t.shape[1] - 1, right[:, None], 0.0)
+
+
 def dense_rewards(logits_t: Any, label: Any) -> Any:
     """r_t = log p_t(label) - log p_{t-1}(label), (B, T), with p_0 uniform. Detached."""
     log_p = ops.stop_gradient(log_likelihood(logits_t, label))
@@ -70,3 +84,10 @@ def guidance(log_p_t: Any, target_t: Any) -> Any:
     has = ops.cast(ops.any(target_t, axis=-1), log_p_t.dtype)
     cost = -ops.log(ops.maximum(mass, 1e-8)) * has
     return ops.sum(cost, axis=1) / ops.maximum(ops.sum(has, axis=1), 1.0)
+
+
+def average_copies(logits_t: Any, copies: int) -> Any:
+    """log of the mean probability over copies: (B * M, T, K), the copies of a row side by side, to (B, T, K)."""
+    log_p = ops.log_softmax(logits_t, axis=-1)
+    grouped = ops.reshape(log_p, (-1, copies, *logits_t.shape[1:]))
+    return ops.logsumexp(grouped, axis=1) - math.log(copies)
