@@ -35,7 +35,7 @@ def names(kind: str) -> list[str]:
     return sorted(_PARTS.get(kind, {}))
 
 
-def make(kind: str, name: str, **settings: Any) -> Any:
+def make(kind: str, name: str, /, **settings: Any) -> Any:
     """A part by its name. Raises FoveateError, naming what there is, for a name that is not known."""
     try:
         maker = _PARTS[kind][name]
