@@ -182,11 +182,10 @@ def compare(overview: StoredOverview, kind: str, count: int, rounds: int, thread
     return {"glimpses_per_cpu_second": statistics.median(rates)} | {k: statistics.median(v) for k, v in ratios.items()}
 
 
-def against_size(folder: Path, rounds: int, cache_bytes: int) -> dict[int, float]:
+def against_size(overviews: dict[int, StoredOverview], rounds: int, cache_bytes: int) -> dict[int, float]:
     """Microseconds of CPU a glimpse, by side of the slide in px; sides take turns."""
-    overviews = {side: make_slide(folder, f"{side}.svs", side) for side in SIDES}
     kept, sensor_module.TILE_BYTES = sensor_module.TILE_BYTES, cache_bytes
-    times: dict[int, list[float]] = {side: [] for side in SIDES}
+    times: dict[int, list[float]] = {side: [] for side in overviews}
     for number in range(rounds + 1):
         for side, overview in overviews.items():
             where = places(BATCH * ROLLOUTS, "uniform", number, side)
@@ -218,8 +217,9 @@ def main() -> None:
                     f"{name:10} {kind:8} {threads:7}  {row['glimpses_per_cpu_second']:10.0f}  {row['openslide']:18.2f}"
                     f"  {row['aligned']:7.2f}  {row['whole']:11.2f}  {row['whole_once']:9.2f}"
                 )
+        sized = {side: make_slide(Path(folder), f"{side}.svs", side) for side in SIDES}
         for cache_bytes in (0, sensor_module.TILE_BYTES):
-            spent = against_size(Path(folder), args.rounds, cache_bytes)
+            spent = against_size(sized, args.rounds, cache_bytes)
             found_size[cache_bytes > 0] = spent[SIDES[-1]] / spent[SIDES[0]]
             each = ", ".join(f"{side:,} px: {time:.0f}" for side, time in spent.items())
             print(f"CPU us a glimpse, {'with' if cache_bytes else 'without'} a tile cache: {each}")

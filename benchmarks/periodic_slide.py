@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 from foveate.cohort import demo_tissue
+from foveate.cohort.demo_pyramid import QUALITY, encode
 from foveate.cohort.demo_texture import SIDE
 
-QUALITY = 80
 APERIO = "Aperio Image Library v12.0\r\n{0}x{0} [0,0 {0}x{0}] ({1}x{1}) JPEG/YCC Q={2}|AppMag = 20|MPP = {3}"
 
 
@@ -68,9 +67,5 @@ def _tiles(pixels: NDArray[np.uint8], side: int, tile: int) -> Iterator[bytes]:
             top, left = y % period, x % period
             if (top, left) not in coded:
                 part = np.ascontiguousarray(wrapped[top : top + tile, left : left + tile])
-                coded[top, left] = bytes(
-                    imagecodecs.jpeg8_encode(
-                        part, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420"
-                    )
-                )
+                coded[top, left] = encode(part)
             yield coded[top, left]

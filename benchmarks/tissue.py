@@ -18,11 +18,10 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from skimage.color import rgb2hsv
 from skimage.filters import threshold_otsu
 from skimage.morphology import closing, disk, opening, remove_small_holes, remove_small_objects
 
+from foveate.cohort.demo_pyramid import coded_tiles
 from foveate.slides.handle import open_slide
 from foveate.slides.overview import make_overview, read_scan
 from foveate.slides.tissue import TissueSettings, find_tissue
@@ -77,18 +77,6 @@ def paint(rng: np.random.Generator) -> NDArray[np.uint8]:
     return image
 
 
-def tiles(image: NDArray[np.uint8]) -> Iterator[bytes]:
-    """The tiles of a level in order, encoded; those at the right and lower edge are padded."""
-    height, width = image.shape[:2]
-    whole = np.pad(image, [(0, -height % TILE), (0, -width % TILE), (0, 0)], mode="edge")
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            tile = np.ascontiguousarray(whole[top : top + TILE, left : left + TILE])
-            yield bytes(
-                imagecodecs.jpeg8_encode(tile, level=80, colorspace="RGB", outcolorspace="YCBCR", subsampling="420")
-            )
-
-
 def write_slide(path: Path, level_5: NDArray[np.uint8]) -> None:
     """Levels 5 to 8, each half the one before."""
     image = Image.fromarray(level_5)
@@ -96,7 +84,7 @@ def write_slide(path: Path, level_5: NDArray[np.uint8]) -> None:
         for k in range(LEVELS):
             small = np.asarray(image.reduce(2**k) if k else image)
             file.write(
-                tiles(small),
+                coded_tiles(small, TILE),
                 shape=small.shape,
                 dtype=np.uint8,
                 tile=(TILE, TILE),

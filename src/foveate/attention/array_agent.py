@@ -10,6 +10,7 @@ from keras import ops
 
 from foveate.attention import parts  # noqa: F401 - their names are registered
 from foveate.attention.array_sensor import ArraySensor
+from foveate.attention.policy import NEVER
 from foveate.attention.registry import PACKAGE, make
 
 
@@ -127,7 +128,7 @@ class ArrayAgent(keras.Model):
         if self.explore == "greedy":
             picked = ops.cast(ops.argmax(log_p, axis=-1), "int32")
         elif self.explore == "random":
-            picked = self.picker.sample(ops.where(present, 0.0, -1e9), self.seeds)
+            picked = self.picker.sample(ops.where(present, 0.0, NEVER), self.seeds)
         else:
             picked = self.picker.sample(log_p, self.seeds)
         return picked, self.picker.log_prob(log_p, picked)

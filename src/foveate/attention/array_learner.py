@@ -37,15 +37,14 @@ class ArrayLearner(keras.Model):
         del y, sample_weight, training
         label = ops.repeat(ops.cast(x["label"], "int32"), self.agent.copies, axis=0)
         choices = y_pred["log_pi"].shape[1]
-        reward = losses.terminal_rewards(y_pred["logits"], label)[:, -1:]
-        returns = ops.repeat(reward, choices, axis=1)
-        even = ops.ones_like(reward[:, 0])
-        advantage = losses.advantages(returns, y_pred["baseline"], even)
+        reward = losses.terminal_rewards(y_pred["logits"], label)
+        returns = losses.discounted_returns(reward, 1.0)[:, 1:]  # of the choices: none leads to the first glimpse
+        advantage = losses.advantages(returns, y_pred["baseline"], ops.ones_like(reward[:, 0]))
         rows = {
             "cross_entropy": losses.cross_entropy(y_pred["logits"][:, -1:], label),
             "reinforce": losses.reinforce(y_pred["log_pi"], advantage) * choices,
             "baseline_error": losses.baseline_error(returns, y_pred["baseline"]),
-            "accuracy": reward[:, 0],
+            "accuracy": reward[:, -1],
         }
         for name, value in rows.items():
             self.parts[name].update_state(value)

@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from foveate.attention.policy import NEVER
 from foveate.attention.registry import part
-
-NEVER = -1e9  # logit of an image that is not there
 
 
 @part("picker", "categorical")

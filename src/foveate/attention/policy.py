@@ -7,7 +7,7 @@ from keras import ops
 
 from foveate.attention.registry import PACKAGE
 
-NEVER = -1e9  # logit of a cell that cannot be chosen
+NEVER = -1e9  # logit of what cannot be chosen
 HEIGHT = 4.0  # of the inhibition before training: the surroundings become e^4 times less likely
 
 

@@ -23,7 +23,7 @@ GLASS = 8  # different empty tiles, so that the glass does not look stamped
 
 
 def encode(tile: Pixels) -> bytes:
-    """A (256, 256, 3) tile as JPEG, YCbCr 4:2:0."""
+    """A tile (h, w, 3) as JPEG, YCbCr 4:2:0."""
     return bytes(
         imagecodecs.jpeg8_encode(tile, level=QUALITY, colorspace="RGB", outcolorspace="YCBCR", subsampling="420")
     )
@@ -126,13 +126,13 @@ def _first(painter: Painter, rng: np.random.Generator, below: Pixels) -> Iterato
             yield coded[which] if tile is None else encode(tile)
 
 
-def _rest(pixels: Pixels) -> Iterator[bytes]:
-    """The tiles of one further level, encoded; those at the right and lower edge are padded."""
+def coded_tiles(pixels: Pixels, side: int = TILE) -> Iterator[bytes]:
+    """The tiles of a level (h, w, 3) in order, encoded; those at the right and lower edge are padded."""
     height, width = pixels.shape[:2]
-    whole = np.pad(pixels, [(0, -height % TILE), (0, -width % TILE), (0, 0)], mode="edge")
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            yield encode(np.ascontiguousarray(whole[top : top + TILE, left : left + TILE]))
+    whole = np.pad(pixels, [(0, -height % side), (0, -width % side), (0, 0)], mode="edge")
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            yield encode(np.ascontiguousarray(whole[top : top + side, left : left + side]))
 
 
 def write(path: Path, painter: Painter, rng: np.random.Generator) -> None:
@@ -145,7 +145,7 @@ def write(path: Path, painter: Painter, rng: np.random.Generator) -> None:
                 pixels = halve(pixels[: height * 2, : width * 2])
             per_cm = PER_CM / 2**k
             file.write(
-                _first(painter, rng, pixels) if k == 0 else _rest(pixels),
+                _first(painter, rng, pixels) if k == 0 else coded_tiles(pixels),
                 shape=(height, width, 3),
                 dtype=np.uint8,
                 tile=(TILE, TILE),

@@ -164,7 +164,7 @@ class _Views:
         except OSError as error:
             reason = f"{overview.thumbnail_at.path} cannot be read: {error.strerror}"
             raise SlideError(overview.slide, reason, "run the workflow again") from error
-        self._overview.geometry.upsampled(self._scales, overview.slide)  # or the slide is too coarse
+        overview.geometry.upsampled(self._scales, overview.slide)  # or the slide is too coarse
         for scale in self._scales:
             view = raster_view(rasters, overview.background_rgb, scale, self._px)
             if view is None:
