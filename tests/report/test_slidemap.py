@@ -1,5 +1,4 @@
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,35 +6,15 @@ import pytest
 from foveate.report.palette import tumor_colour
 from foveate.report.slidemap import LABEL_RISE, arrows, contour_path, lesion_path, ranges, scale_bar, slide_map, stops
 from foveate.report.sources import Fixations
-from foveate.slides.geometry import Geometry
 from foveate.slides.overview_file import Lesions, StoredOverview
 
 
 @pytest.fixture
-def make_overview(mapped):
+def make_overview(grey_overview):
     def make(shape=(100, 200), origin_um=(0.0, 0.0), lesions=None) -> StoredOverview:
-        height, width = shape
         tissue = np.zeros(shape, bool)
         tissue[20:80, 20:180] = True
-        thumbnail = mapped(np.full((*shape, 3), 240, np.uint8))
-        return StoredOverview(
-            slide="a",
-            path=Path("a.tif"),
-            geometry=Geometry((1.0, 1.0), ((width * 16, height * 16),), (1.0,), (0, 0, width * 16, height * 16)),
-            reader="openslide",
-            images=(),
-            file_bytes=0,
-            mpp=16.0,
-            origin_um=origin_um,
-            background_rgb=(240, 240, 240),
-            cell_um=128.0,
-            thumbnail_at=thumbnail,
-            coarse_at=thumbnail,
-            coarse_um=(16.0, 16.0),
-            tissue=tissue,
-            cell_tissue=np.ones((1, 1), np.float32),
-            lesions=lesions,
-        )
+        return grey_overview(tissue, 16.0, np.ones((1, 1), np.float32), origin_um, lesions)
 
     return make
 

@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from foveate.report.slideview import LEAVE_OUT, failure, seen, slide_view, tissue_mm2
 from foveate.report.sources import Fixations, SlideRow, Verdict
-from foveate.slides.geometry import Geometry
 from foveate.slides.overview_file import Lesions, StoredOverview
 
 ROW = SlideRow("a", "p", "2", "test", "itc", "ok", "", Verdict("itc", (0, 1, 0, 0)), Verdict("micro", (0.4, 0, 0.6, 0)))
@@ -13,29 +10,11 @@ FAILED = SlideRow("a", "p", "", "test", "", "failed", "too coarse", None, None)
 
 
 @pytest.fixture
-def overview(mapped) -> StoredOverview:
+def overview(grey_overview) -> StoredOverview:
     tissue = np.zeros((100, 100), bool)
     tissue[:50, :50] = True
-    index = tissue.astype(np.uint16)
-    thumbnail = mapped(np.full((100, 100, 3), 240, np.uint8))
-    return StoredOverview(
-        slide="a",
-        path=Path("a.tif"),
-        geometry=Geometry((1.0, 1.0), ((2000, 2000),), (1.0,), (0, 0, 2000, 2000)),
-        reader="openslide",
-        images=(),
-        file_bytes=0,
-        mpp=20.0,
-        origin_um=(0.0, 0.0),
-        background_rgb=(240, 240, 240),
-        cell_um=160.0,
-        thumbnail_at=thumbnail,
-        coarse_at=thumbnail,
-        coarse_um=(20.0, 20.0),
-        tissue=tissue,
-        cell_tissue=np.ones((13, 13), np.float32),
-        lesions=Lesions(index, np.array([150.0, 1230.0], np.float32)),
-    )
+    lesions = Lesions(tissue.astype(np.uint16), np.array([150.0, 1230.0], np.float32))
+    return grey_overview(tissue, 20.0, np.ones((13, 13), np.float32), lesions=lesions)
 
 
 @pytest.fixture
