@@ -1,0 +1,44 @@
+"""Digits on a larger canvas: translated, and among clutter (Mnih et al. 2014, section 4.2)."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+PIECE_PX = 8
+
+
+def translated(digits: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each digit at a place of a black canvas, drawn evenly from those where it lies wholly within.
+
+    digits: (B, h, w); returns (B, side, side). Raises ValueError when a digit is larger than the canvas.
+    """
+    count, height, width = digits.shape
+    if max(height, width) > side:
+        raise ValueError(f"side: expected at least the digits' {height} x {width} px. Received: {side}")
+    canvas = np.zeros((count, side, side), np.uint8)
+    places = sliding_window_view(canvas, (height, width), axis=(1, 2), writeable=True)
+    places[np.arange(count), *_drawn(places.shape[1:3], (count,), rng)] = digits
+    return canvas
+
+
+def cluttered(
+    digits: NDArray[np.uint8], side: int, pieces: int, source: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Translated digits, with `pieces` squares of `PIECE_PX` px of other digits over each canvas.
+
+    Each square is cut at a random place of a random image of `source` and put at a random place, wholly within;
+    where squares and digit overlap the brightest shows. digits: (B, h, w); source: (n, h, w); returns (B, side, side).
+    """
+    canvas = translated(digits, side, rng)
+    cuts = sliding_window_view(source, (PIECE_PX, PIECE_PX), axis=(1, 2))
+    places = sliding_window_view(canvas, (PIECE_PX, PIECE_PX), axis=(1, 2), writeable=True)
+    rows, drawn = np.arange(len(canvas)), (pieces, len(canvas))
+    squares = cuts[_drawn(cuts.shape[:3], drawn, rng)]
+    for square, top, left in zip(squares, *_drawn(places.shape[1:3], drawn, rng), strict=True):
+        places[rows, top, left] = np.maximum(places[rows, top, left], square)
+    return canvas
+
+
+def _drawn(ends: tuple[int, ...], shape: tuple[int, ...], rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """For each end, an array of `shape` with random integers from 0 to below it."""
+    return tuple(rng.integers(end, size=shape) for end in ends)
