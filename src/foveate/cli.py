@@ -12,6 +12,7 @@ from foveate.errors import FoveateError
 from foveate.logs import LINE, quiet_libraries
 from foveate.stages.plan import Plan, read_plan
 
+DIGITS = ("mnist28", "translated60", "cluttered60", "cluttered100", "group1", "group2", "group3")
 log = logging.getLogger("foveate")
 
 
@@ -86,7 +87,23 @@ def parser() -> argparse.ArgumentParser:
         add(name, run, text).add_argument("--fold", metavar="NAME", help="one fold (default: all)")
     add("stage", _stage, "bring slides together: slides.tsv, patients.tsv, submission.csv, metrics.json")
     add("report", _report, "write the page report/index.html")
+    _digits_options(
+        add("digits", _digits, "train the attention model on MNIST tasks; goes on where it was stopped", stage=False)
+    )
     return whole
+
+
+def _digits_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("task", metavar="TASK", choices=DIGITS, help=", ".join(DIGITS))
+    command.add_argument("--mnist", type=Path, metavar="FILE", help="mnist.npz (default: Keras downloads it)")
+    command.add_argument("--out", type=Path, metavar="DIR", help="default: results/digits/TASK/SEED")
+    command.add_argument("--seed", type=int, default=1, help="default: 1")
+    for name, what in (
+        ("agent", 'the model\'s settings, for example \'{"steps": 7, "core": "gru"}\''),
+        ("recipe", "how it is trained, for example '{\"epochs\": 2}'"),
+        ("loss", 'parts of the hybrid loss, for example \'{"reward": "dense"}\''),
+    ):
+        command.add_argument(f"--{name}", metavar="JSON", default="{}", help=f"change {what}")
 
 
 def _plan(options: argparse.Namespace) -> tuple[Config, Plan]:
@@ -172,6 +189,20 @@ def _predict(options: argparse.Namespace) -> None:
         weights = Path(config.predict.weights or options.results / "train" / name / "model.keras")
         out = options.results / "predictions" / f"{name}.h5"
         predict.run(config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name)
+
+
+def _digits(options: argparse.Namespace) -> None:
+    from foveate.digits import run
+    from foveate.digits.tasks import TASKS, changed
+
+    task = changed(TASKS[options.task], **{name: getattr(options, name) for name in ("agent", "recipe", "loss")})
+    out = options.out or Path("results/digits") / options.task / str(options.seed)
+    show = sys.stderr.isatty() and not options.quiet
+    found = run.run(options.task, task, options.mnist, options.seed, out, show=show)
+    print(f"{options.task}, seed {options.seed}, {found['images']} test images: error in %, glimpses")
+    for way, mark in found["test"].items():
+        print(f"{way:>10}  {100 * mark['error']:6.2f}  {mark['glimpses']:6.1f}")
+    print(f"{out}: results.json, paths.png, paths.gif, tensorboard/")
 
 
 def _stage(options: argparse.Namespace) -> int:

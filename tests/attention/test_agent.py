@@ -10,6 +10,8 @@ from keras import ops
 
 from foveate.attention.agent import WEAKEST, Agent, FirstLook, Fixation, visit
 
+Run = Callable[..., dict[str, np.ndarray]]
+
 
 def step_by_step(agent: Agent, x: dict[str, Any]) -> dict[str, np.ndarray]:
     """What `Agent.call` gives, from the models that make a rollout."""
@@ -43,9 +45,9 @@ def test_the_start_of_a_rollout(agent: Agent, rollout: dict[str, Any]) -> None:
     assert shapes == {
         "h": (4, 8), "c": (4, 8), "strongest": (4, 4), "cells": (4, 12, 8), "salience": (4, 12), "inhibition": (4, 12),
     }  # fmt: skip
-    assert not memory["h"].numpy().any()
-    assert not memory["inhibition"].numpy().any()
-    assert (memory["strongest"].numpy() == WEAKEST).all()
+    assert not np.asarray(memory["h"]).any()
+    assert not np.asarray(memory["inhibition"]).any()
+    assert (np.asarray(memory["strongest"]) == WEAKEST).all()
 
 
 def test_what_is_seen_changes_the_memory(agent: Agent, rollout: dict[str, Any]) -> None:
@@ -54,10 +56,10 @@ def test_what_is_seen_changes_the_memory(agent: Agent, rollout: dict[str, Any]) 
     after = agent.absorb(before, vector, evidence, ops.array(rollout["cell"][:, 0]), columns=4)
     assert {k: tuple(v.shape) for k, v in after.items()} == {k: tuple(v.shape) for k, v in before.items()}
     for name in ("cells", "salience"):
-        np.testing.assert_array_equal(after[name].numpy(), before[name].numpy())
+        np.testing.assert_array_equal(np.asarray(after[name]), np.asarray(before[name]))
     for name in ("h", "c", "strongest"):
-        assert (np.abs(after[name].numpy() - before[name].numpy()).max(1) > 1e-3).all()
-    np.testing.assert_array_equal(after["inhibition"].numpy().argmax(1), rollout["cell"][:, 0])
+        assert (np.abs(np.asarray(after[name]) - np.asarray(before[name])).max(1) > 1e-3).all()
+    np.testing.assert_array_equal(np.asarray(after["inhibition"]).argmax(1), rollout["cell"][:, 0])
 
 
 def test_inhibition_adds_up(agent: Agent, rollout: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ def test_inhibition_adds_up(agent: Agent, rollout: dict[str, Any]) -> None:
     marked = {**start, "inhibition": ops.ones((4, 12))}
     zeros, evidence, cell = ops.zeros((4, 8)), ops.zeros((4, 4)), ops.array([0, 5, 11, 3])
     one, more = (agent.absorb(m, zeros, evidence, cell, columns=4)["inhibition"] for m in (start, marked))
-    np.testing.assert_allclose(more.numpy(), one.numpy() + 1, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(more), np.asarray(one) + 1, rtol=1e-6)
 
 
 def test_the_strongest_evidence_is_kept(agent: Agent, rollout: dict[str, Any]) -> None:
@@ -74,7 +76,7 @@ def test_the_strongest_evidence_is_kept(agent: Agent, rollout: dict[str, Any]) -
     found = []
     for step in evidence:
         memory = agent.absorb(memory, ops.zeros((1, 8)), ops.array(step[None]), ops.array([0]), columns=4)
-        found.append(memory["strongest"].numpy()[0])
+        found.append(np.asarray(memory["strongest"])[0])
     np.testing.assert_allclose(found, [[-1, -2, -3, WEAKEST], [-1, -1, -3, WEAKEST], [-1, -1, -0.5, WEAKEST]])
 
 
@@ -82,25 +84,25 @@ def test_the_answer_depends_on_the_strongest_evidence(agent: Agent, rollout: dic
     memory = agent.begin(ops.array(rollout["overview"]), ops.array(rollout["tissue"]))
     stronger = {**memory, "strongest": memory["strongest"] + ops.array([[0.0, 0, 0, 4]])}
     assert agent.answer(memory).shape == (4, 4)
-    assert np.abs(agent.answer(stronger).numpy() - agent.answer(memory).numpy()).min() > 1e-4
+    assert np.abs(np.asarray(agent.answer(stronger)) - np.asarray(agent.answer(memory))).min() > 1e-4
 
 
-def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, Any]) -> None:
-    replay, rolled = agent(rollout), step_by_step(agent, rollout)
+def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
+    replay, rolled = run(agent, rollout), step_by_step(agent, rollout)
     assert (replay["logits"].shape, replay["log_p"].shape, replay["baseline"].shape) == ((4, 5, 4), (4, 5, 12), (4, 5))
     allowed = rolled["log_p"] > -1e8
-    np.testing.assert_array_equal(replay["log_p"].numpy() > -1e8, allowed)
-    np.testing.assert_allclose(replay["log_p"].numpy()[allowed], rolled["log_p"][allowed], atol=1e-5)
-    np.testing.assert_allclose(replay["log_pi"].numpy(), rolled["log_pi"], atol=1e-5)
-    np.testing.assert_allclose(replay["logits"].numpy(), rolled["logits"], atol=1e-5)
+    np.testing.assert_array_equal(replay["log_p"] > -1e8, allowed)
+    np.testing.assert_allclose(replay["log_p"][allowed], rolled["log_p"][allowed], atol=1e-5)
+    np.testing.assert_allclose(replay["log_pi"], rolled["log_pi"], atol=1e-5)
+    np.testing.assert_allclose(replay["logits"], rolled["logits"], atol=1e-5)
     # a rollout that says something: it differs between slides and steps
-    assert np.ptp(replay["logits"].numpy(), axis=0).min() > 1e-4
-    assert np.ptp(replay["logits"].numpy(), axis=1).min() > 1e-5
-    assert np.ptp(replay["log_p"].numpy()[0, :, [1, 2, 4]], axis=1).min() > 1e-3
+    assert np.ptp(replay["logits"], axis=0).min() > 1e-4
+    assert np.ptp(replay["logits"], axis=1).min() > 1e-5
+    assert np.ptp(replay["log_p"][0, :, [1, 2, 4]], axis=1).min() > 1e-3
 
 
-def test_a_visited_cell_cannot_be_chosen_until_all_were(agent: Agent, rollout: dict[str, Any]) -> None:
-    possible = agent(rollout)["log_p"].numpy() > -1e8
+def test_a_visited_cell_cannot_be_chosen_until_all_were(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
+    possible = run(agent, rollout)["log_p"] > -1e8
     np.testing.assert_array_equal(possible[:, 0], rollout["tissue"].reshape(4, 12))
     for row in range(3):
         for t in range(1, 5):
@@ -116,45 +118,48 @@ def test_visits() -> None:
     tissue = np.array([[True, True, False, True], [True, False, False, True], [False, False, True, False]])
     allowed = np.array([[True, False, False, True], [False, False, False, True], [False, False, True, False]])
     after = visit(ops.array(allowed), ops.array(tissue), ops.array([0, 3, 2]))
-    np.testing.assert_array_equal(after.numpy(), [[False, False, False, True], tissue[1], tissue[2]])
+    np.testing.assert_array_equal(np.asarray(after), [[False, False, False, True], tissue[1], tissue[2]])
 
 
-def test_the_baseline_knows_only_what_was_seen_before(agent: Agent, rollout: dict[str, Any]) -> None:
+def test_the_baseline_knows_only_what_was_seen_before(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
     other = {**rollout, "pixels": rollout["pixels"].copy()}
     other["pixels"][:, 2] = 255 - other["pixels"][:, 2]
-    before, after = (agent(x) for x in (rollout, other))
+    before, after = (run(agent, x) for x in (rollout, other))
     for name, last_alike in (("baseline", 2), ("log_p", 2), ("logits", 1)):
-        change = np.abs(after[name].numpy() - before[name].numpy()).reshape(4, 5, -1).max((0, 2))
+        change = np.abs(np.asarray(after[name]) - np.asarray(before[name])).reshape(4, 5, -1).max((0, 2))
         np.testing.assert_allclose(change[: last_alike + 1], 0, atol=1e-6)
         assert (change[last_alike + 1 :] > 1e-6).all()
 
 
-def test_the_class_is_not_guessed_from_the_overview(agent: Agent, rollout: dict[str, Any]) -> None:
+def test_the_class_is_not_guessed_from_the_overview(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
     other = {**rollout, "overview": 255 - rollout["overview"]}
-    before, after = agent(rollout), agent(other)
-    np.testing.assert_array_equal(after["logits"].numpy(), before["logits"].numpy())
-    assert np.abs(after["log_pi"].numpy() - before["log_pi"].numpy()).max() > 1e-3
+    before, after = run(agent, rollout), run(agent, other)
+    np.testing.assert_array_equal(np.asarray(after["logits"]), np.asarray(before["logits"]))
+    assert np.abs(np.asarray(after["log_pi"]) - np.asarray(before["log_pi"])).max() > 1e-3
 
 
-def test_more_steps_than_in_training(make_agent: Callable[..., Agent], rollout: dict[str, Any]) -> None:
+def test_more_steps_than_in_training(make_agent: Callable[..., Agent], rollout: dict[str, Any], run: Run) -> None:
     agent = make_agent()
-    short = agent({name: v[:, :2] if name in ("pixels", "where", "cell") else v for name, v in rollout.items()})
+    two = {name: v[:, :2] if name in ("pixels", "where", "cell") else v for name, v in rollout.items()}
+    short = run(agent, two)
     long = step_by_step(agent, rollout)
-    np.testing.assert_allclose(long["logits"][:, :2], short["logits"].numpy(), atol=1e-5)
+    np.testing.assert_allclose(long["logits"][:, :2], short["logits"], atol=1e-5)
     assert long["logits"].shape == (4, 5, 4)
     assert np.isfinite(long["logits"]).all()
 
 
-def test_another_grid_than_in_training(make_rollout: Callable[..., dict[str, Any]], agent: Agent) -> None:
+def test_another_grid_than_in_training(make_rollout: Callable[..., dict[str, Any]], agent: Agent, run: Run) -> None:
     x = make_rollout(rows=2, steps=2, grid=(6, 2))
-    np.testing.assert_allclose(agent(x)["log_pi"].numpy(), step_by_step(agent, x)["log_pi"], atol=1e-5)
+    np.testing.assert_allclose(run(agent, x)["log_pi"], step_by_step(agent, x)["log_pi"], atol=1e-5)
 
 
-def test_cells_of_more_pixels(make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]) -> None:
+def test_cells_of_more_pixels(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]], run: Run
+) -> None:
     fine = make_agent(overview_mpp=16.0)
     x = make_rollout(rows=2, steps=2)
     x["overview"] = x["overview"].repeat(2, 1).repeat(2, 2)
-    assert fine(x)["log_p"].shape == (2, 2, 12)
+    assert run(fine, x)["log_p"].shape == (2, 2, 12)
 
 
 def test_the_inhibition_s_spread_is_in_micrometres(make_agent: Callable[..., Agent]) -> None:
@@ -165,9 +170,9 @@ def test_the_prior_is_put_back_by_bayes_rule(make_agent: Callable[..., Agent]) -
     agent = make_agent(prior=[0.5, 0.25, 0.125, 0.125])
     logits = np.log([[1, 1, 1, 1], [1, 2, 4, 4], [8, 0.001, 0.001, 0.001]]).astype(np.float32)
     odds = np.array([[4, 2, 1, 1], [4, 4, 4, 4], [32, 0.002, 0.001, 0.001]])
-    found = agent.with_prior(ops.array(logits)).numpy()
+    found = np.asarray(agent.with_prior(ops.array(logits)))
     np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=1e-5)
-    even = make_agent().with_prior(ops.array(logits[:, None] + 7)).numpy()[:, 0]
+    even = np.asarray(make_agent().with_prior(ops.array(logits[:, None] + 7)))[:, 0]
     np.testing.assert_allclose(even, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), rtol=1e-5)
 
 
@@ -180,7 +185,7 @@ def test_settings_make_the_same_agent_again(make_agent: Callable[..., Agent]) ->
 
 
 def test_a_saved_agent_is_the_same_agent(
-    make_agent: Callable[..., Agent], rollout: dict[str, Any], tmp_path: Path
+    make_agent: Callable[..., Agent], rollout: dict[str, Any], tmp_path: Path, run: Run
 ) -> None:
     agent = make_agent(seed=3, prior=[0.7, 0.1, 0.1, 0.1])
     agent.save(tmp_path / "model.keras")
@@ -188,9 +193,9 @@ def test_a_saved_agent_is_the_same_agent(
     assert type(loaded) is Agent
     assert loaded.settings == agent.settings
     assert keras.saving.get_registered_name(Agent) == "foveate>Agent"
-    before, after = agent(rollout), loaded(rollout)
+    before, after = run(agent, rollout), run(loaded, rollout)
     for name in before:
-        np.testing.assert_array_equal(after[name].numpy(), before[name].numpy())
+        np.testing.assert_array_equal(after[name], before[name])
 
 
 PARTS: dict[str, Callable[[Agent], list[Any]]] = {

@@ -34,7 +34,7 @@ def look(network: ContextNetwork, overview: np.ndarray, tissue: np.ndarray) -> t
     """Features (R, C, features) and salience (R, C) of one slide."""
     cells, salience = network(ops.array(overview), ops.array(tissue))
     assert (cells.shape, salience.shape) == ((1, tissue.size, FEATURES), (1, tissue.size))
-    return cells.numpy().reshape(*tissue.shape[1:], FEATURES), salience.numpy().reshape(tissue.shape[1:])
+    return np.asarray(cells).reshape(*tissue.shape[1:], FEATURES), np.asarray(salience).reshape(tissue.shape[1:])
 
 
 @pytest.mark.parametrize(("row", "column"), [(1, 9), (7, 4), (0, 0), (8, 11)])
@@ -121,8 +121,8 @@ def test_slides_of_a_batch_have_nothing_to_do_with_each_other(
     half[:, 4:] = False
     cells, salience = network(ops.array(both), ops.array(np.concatenate([tissue, half])))
     alone = look(network, overview, tissue)
-    np.testing.assert_allclose(cells.numpy()[0].reshape(alone[0].shape), alone[0], atol=1e-5)
-    np.testing.assert_allclose(salience.numpy()[0].reshape(alone[1].shape), alone[1], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(cells)[0].reshape(alone[0].shape), alone[0], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(salience)[0].reshape(alone[1].shape), alone[1], atol=1e-5)
 
 
 def test_the_smallest_cells_need_no_pooling() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from foveate.attention.agent import Agent, FirstLook
@@ -21,7 +20,11 @@ from foveate.attention.learner import (
 )
 
 WEIGHTS = LossWeights(reinforce=0.1, baseline=0.5, guidance=0.3, entropy=0.02, discount=0.9)
+EAGER = keras.backend.backend() == "tensorflow"  # which runs in a moment what JAX has to compile bit by bit
+Run = Callable[..., dict[str, np.ndarray]]
+Gradients = Callable[..., dict[str, np.ndarray]]
 NETWORKS = ("context_network", "policy", "glimpse_network", "core", "action_network", "baseline_network")
+LEARNED = ("cross_entropy", "reinforce", "guidance", "entropy", "baseline_error")
 CHOOSING, SEEING = {"context_network", "policy"}, {"glimpse_network", "core", "action_network"}
 
 
@@ -33,16 +36,15 @@ def x(make_rollout: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def gradients(agent: Agent, loss: Callable[[dict[str, Any]], Any], x: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The gradient of `loss` of the replay, by the path of the variable; zeros where nothing flows."""
-    variables = agent.trainable_variables
-    with tf.GradientTape() as tape:
-        total = loss(agent(x))
-    found = tape.gradient(total, [v.value for v in variables])
-    return {
-        v.path: np.zeros(v.shape) if g is None else ops.convert_to_numpy(g)
-        for v, g in zip(variables, found, strict=True)
-    }
+def part(agent: Agent, x: dict[str, Any], weights: dict[str, Any]) -> Any:
+    """The weighted sum of the parts of the loss of the replay."""
+    rows, _ = hybrid_loss(x, agent(x), WEIGHTS)
+    return sum(ops.mean(rows[name]) * weight for name, weight in weights.items())
+
+
+def only(name: str) -> dict[str, np.ndarray]:
+    """Weights of the parts with one of them alone."""
+    return {each: np.float32(each == name) for each in LEARNED}
 
 
 def reached(agent: Agent, found: dict[str, np.ndarray]) -> set[str]:
@@ -51,7 +53,7 @@ def reached(agent: Agent, found: dict[str, np.ndarray]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("part", "expected"),
+    ("name", "expected"),
     [
         ("cross_entropy", SEEING),
         ("reinforce", CHOOSING),
@@ -61,21 +63,25 @@ def reached(agent: Agent, found: dict[str, np.ndarray]) -> set[str]:
     ],
 )
 def test_each_part_of_the_loss_teaches_its_own_networks(
-    agent: Agent, x: dict[str, Any], part: str, expected: set[str]
+    agent: Agent, x: dict[str, Any], weight_gradients_of: Gradients, name: str, expected: set[str]
 ) -> None:
-    found = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0][part]), x)
+    found = weight_gradients_of(part, agent, x, only(name))
     assert reached(agent, found) == expected
 
 
-def test_reinforce_reaches_every_variable_of_the_policy(agent: Agent, x: dict[str, Any]) -> None:
-    found = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0]["reinforce"]), x)
+def test_reinforce_reaches_every_variable_of_the_policy(
+    agent: Agent, x: dict[str, Any], weight_gradients_of: Gradients
+) -> None:
+    found = weight_gradients_of(part, agent, x, only("reinforce"))
     for variable in agent.policy.weights:
         assert np.abs(found[variable.path]).max() > 1e-7, variable.path
 
 
-def test_reinforce_is_the_gradient_of_log_pi_times_the_advantage(agent: Agent, x: dict[str, Any]) -> None:
-    whole = gradients(agent, lambda replay: ops.mean(hybrid_loss(x, replay, WEIGHTS)[0]["reinforce"]), x)
-    replay = {name: value.numpy() for name, value in agent(x).items()}
+def test_reinforce_is_the_gradient_of_log_pi_times_the_advantage(
+    agent: Agent, x: dict[str, Any], weight_gradients_of: Gradients, run: Run
+) -> None:
+    whole = weight_gradients_of(part, agent, x, only("reinforce"))
+    replay = run(agent, x)
     log_p = replay["logits"] - np.logaddexp.reduce(replay["logits"], axis=-1, keepdims=True)
     right = log_p[np.arange(4), :, x["label"]]
     reward = np.diff(right, prepend=-math.log(4))
@@ -84,18 +90,18 @@ def test_reinforce_is_the_gradient_of_log_pi_times_the_advantage(agent: Agent, x
         returns[:, t] += 0.9 * returns[:, t + 1]
     advantage = returns - replay["baseline"]
     advantage = (advantage - advantage.mean()) / advantage.std()
-    by_hand = gradients(agent, lambda r: -ops.mean(r["log_pi"] * ops.array(advantage, "float32")), x)
+    by_hand = weight_gradients_of(lambda agent: -ops.mean(agent(x)["log_pi"] * ops.array(advantage, "float32")), agent)
     for path in by_hand:
         np.testing.assert_allclose(whole[path], by_hand[path], atol=1e-5)
 
 
-def test_the_total_is_the_weighted_sum_of_the_parts(agent: Agent, x: dict[str, Any]) -> None:
-    rows, total = hybrid_loss(x, agent(x), WEIGHTS)
+def test_the_total_is_the_weighted_sum_of_the_parts(agent: Agent, x: dict[str, Any], run: Run) -> None:
+    rows, total = hybrid_loss(x, run(agent, x), WEIGHTS)
     assert set(rows) == set(PARTS)
     assert all(value.shape == (4,) for value in rows.values())
-    r = {name: value.numpy() for name, value in rows.items()}
+    r = {name: np.asarray(value) for name, value in rows.items()}
     expected = r["cross_entropy"] + 0.1 * r["reinforce"] + 0.5 * r["baseline_error"] + 0.3 * r["guidance"]
-    np.testing.assert_allclose(total.numpy(), expected - 0.02 * r["entropy"], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(total), expected - 0.02 * r["entropy"], rtol=1e-5)
     assert (r["guidance"] > 0).tolist() == [True, False, True, False]
     assert (r["entropy"] > 0).all()
 
@@ -108,22 +114,22 @@ def test_accuracy_and_reward(x: dict[str, Any]) -> None:
     replay = {"logits": logits, "log_p": np.full((4, 3, 12), -math.log(12), np.float32)}
     replay |= {"log_pi": replay["log_p"][..., 0], "baseline": np.zeros((4, 3), np.float32)}
     rows, _ = hybrid_loss(x, {k: ops.array(v) for k, v in replay.items()}, WEIGHTS)
-    np.testing.assert_array_equal(rows["accuracy"].numpy(), [1, 1, 0, 0])
-    np.testing.assert_allclose(rows["reward"].numpy(), [math.log(4)] * 2 + [math.log(4) - 50] * 2, rtol=1e-5)
-    np.testing.assert_allclose(rows["entropy"].numpy(), math.log(12), rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(rows["accuracy"]), [1, 1, 0, 0])
+    np.testing.assert_allclose(np.asarray(rows["reward"]), [math.log(4)] * 2 + [math.log(4) - 50] * 2, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(rows["entropy"]), math.log(12), rtol=1e-5)
 
 
 def test_a_visited_lesion_cell_is_no_goal_any_more() -> None:
     lesion = np.zeros((2, 2, 3), np.int32)
     lesion[0, 0, 1] = lesion[0, 1, 2] = lesion[1, 1, 0] = 2
-    goals = unvisited_lesion(ops.array(lesion), ops.array([[5, 0, 1], [0, 1, 2]])).numpy()
+    goals = np.asarray(unvisited_lesion(ops.array(lesion), ops.array([[5, 0, 1], [0, 1, 2]])))
     cells = [[np.flatnonzero(step).tolist() for step in row] for row in goals]
     assert cells == [[[1, 5], [1], [1]], [[3], [3], [3]]]
 
 
 def compiled(agent: Agent) -> Learner:
     learner = Learner(agent, WEIGHTS)
-    learner.compile(keras.optimizers.SGD(1.0), run_eagerly=True)
+    learner.compile(keras.optimizers.SGD(1.0), run_eagerly=EAGER)
     return learner
 
 
@@ -131,7 +137,7 @@ def test_rows_without_weight_do_not_count(make_agent: Callable[..., Agent], x: d
     def learn(x: dict[str, Any]) -> tuple[dict[str, float], list[np.ndarray]]:
         agent = make_agent()
         figures = compiled(agent).train_on_batch(x, return_dict=True)
-        return figures, [v.numpy() for v in agent.trainable_variables]
+        return figures, [ops.convert_to_numpy(v) for v in agent.trainable_variables]
 
     first_three = {name: value[:3] for name, value in x.items()}
     spoiled = {name: value.copy() for name, value in x.items()}
@@ -147,18 +153,20 @@ def test_rows_without_weight_do_not_count(make_agent: Callable[..., Agent], x: d
 
 def test_a_batch_without_any_weight_changes_nothing(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
     agent = make_agent()
-    before = [v.numpy() for v in agent.variables]
+    before = [ops.convert_to_numpy(v) for v in agent.variables]
     figures = compiled(agent).train_on_batch({**x, "weight": np.zeros(4, np.float32)}, return_dict=True)
     assert figures["loss"] == 0
     for variable, value in zip(agent.variables, before, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
+        np.testing.assert_array_equal(np.asarray(variable), value)
 
 
-def test_the_figures_of_an_update_are_those_of_its_batch(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
+def test_the_figures_of_an_update_are_those_of_its_batch(
+    make_agent: Callable[..., Agent], x: dict[str, Any], run: Run
+) -> None:
     agent = make_agent()
     learner = compiled(agent)
     for _ in range(2):  # the second is no mean over both
-        rows, total = hybrid_loss(x, agent(x), WEIGHTS)
+        rows, total = hybrid_loss(x, run(agent, x), WEIGHTS)
         figures = learner.train_on_batch(x, return_dict=True)
         assert set(figures) == {"loss", *PARTS}
         assert figures["loss"] == pytest.approx(float(ops.mean(total)), rel=1e-4)
@@ -207,15 +215,15 @@ def test_the_guide_teaches_where_to_look(
     x["lesion"][0, 1, 2] = x["lesion"][1, 0, 0] = 1
     agent.learn_only("context", "query")
     learner = GuideLearner(agent)
-    learner.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
-    others = [v.numpy() for v in (*agent.glimpse_network.variables, *agent.core.variables)]
+    learner.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGER)
+    others = [ops.convert_to_numpy(v) for v in (*agent.glimpse_network.variables, *agent.core.variables)]
     given = {name: x[name] for name in ("overview", "tissue", "lesion")}
     before = guide_loss(learner, x)
     for _ in range(15):
         learner.train_on_batch(given)
     assert guide_loss(learner, x) < before / 2
     for variable, value in zip((*agent.glimpse_network.variables, *agent.core.variables), others, strict=True):
-        np.testing.assert_array_equal(variable.numpy(), value)
+        np.testing.assert_array_equal(np.asarray(variable), value)
 
 
 def test_sight_learns_from_glimpses_alone(agent: Agent, x: dict[str, Any]) -> None:
@@ -223,7 +231,7 @@ def test_sight_learns_from_glimpses_alone(agent: Agent, x: dict[str, Any]) -> No
     logits = GlimpseLearner(agent)(pixels)
     assert logits.shape == (4, 4)
     _, evidence = agent.glimpse_network(pixels, ops.zeros((4, 2)))
-    np.testing.assert_allclose(ops.log_softmax(logits).numpy(), evidence.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.asarray(ops.log_softmax(logits)), np.asarray(evidence), atol=1e-5)
 
 
 def hidden_answers(rng: np.random.Generator, rows: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

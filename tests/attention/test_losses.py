@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from foveate.attention import losses
 
+Gradients = Callable[..., list[np.ndarray]]
 # Two rows, two steps, two classes. Probabilities of class 0: row 0 1/2 then 3/4, row 1 1/4 then 1/2.
 P0 = np.array([[1 / 2, 3 / 4], [1 / 4, 1 / 2]])
 LOGITS = np.log(np.stack([P0, 1 - P0], -1)).astype(np.float32) + 5  # a constant changes no probability
@@ -22,16 +22,7 @@ def tensor(values: Any) -> Any:
 def close(found: Any, expected: Any) -> None:
     expected = np.asarray(expected, np.float64)
     assert tuple(found.shape) == expected.shape
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
-
-
-def gradients(of: Callable[..., Any], *values: Any) -> list[np.ndarray | None]:
-    """The gradient of the sum of `of` with respect to each of its arguments; None where nothing flows."""
-    inputs = [tf.Variable(np.asarray(value, np.float32)) for value in values]
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(of(*(tf.convert_to_tensor(v) for v in inputs)))
-    found = tape.gradient(total, inputs) if total.dtype.is_floating else [None] * len(inputs)
-    return [None if g is None else g.numpy() for g in found]
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_log_likelihood() -> None:
@@ -57,9 +48,9 @@ def test_dense_rewards_are_gains_of_log_probability_over_chance() -> None:
 def test_dense_rewards_add_up_to_the_whole_gain() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 5, 4))
     label = np.array([0, 3, 2])
-    last = losses.log_likelihood(tensor(logits), label).numpy()[:, -1]
+    last = np.asarray(losses.log_likelihood(tensor(logits), label))[:, -1]
     np.testing.assert_allclose(
-        losses.dense_rewards(tensor(logits), label).numpy().sum(1), last + math.log(4), rtol=1e-5
+        np.asarray(losses.dense_rewards(tensor(logits), label)).sum(1), last + math.log(4), rtol=1e-5
     )
 
 
@@ -74,17 +65,17 @@ def test_discounted_returns() -> None:
 def test_advantages_are_normalised_over_the_batch() -> None:
     returns, baseline = tensor([[4, 2], [1, 7]]), tensor([[1, 1], [2, 2]])
     # 3, 1, -1, 5: mean 2, deviation sqrt(5)
-    close(losses.advantages(returns, baseline, tensor([1, 1])), np.array([[1, -1], [-3, 3]]) / math.sqrt(5))
+    close(losses.advantages(returns, baseline, tensor([[1], [1]])), np.array([[1, -1], [-3, 3]]) / math.sqrt(5))
 
 
 def test_rows_without_weight_do_not_shift_the_advantages_of_others() -> None:
     returns = tensor([[3, 1], [1000, -1000]])
-    found = losses.advantages(returns, tensor(np.zeros((2, 2))), tensor([1, 0]))
+    found = losses.advantages(returns, tensor(np.zeros((2, 2))), tensor([[1], [0]]))
     close(found[:1], [[1, -1]])
 
 
-@pytest.mark.parametrize("weight", [[1, 1], [0, 0]])
-def test_equal_returns_and_empty_batches_give_no_advantage(weight: list[float]) -> None:
+@pytest.mark.parametrize("weight", [[[1], [1]], [[0], [0]]])
+def test_equal_returns_and_empty_batches_give_no_advantage(weight: list[list[float]]) -> None:
     found = losses.advantages(tensor(np.full((2, 2), 3)), tensor(np.full((2, 2), 3)), tensor(weight))
     close(found, np.zeros((2, 2)))
 
@@ -94,35 +85,37 @@ def test_reinforce() -> None:
     close(losses.reinforce(log_pi, advantage), [(2 - 2) / 2, 1.5 / 2])
 
 
-def test_reinforce_flows_into_the_policy_alone() -> None:
+def test_reinforce_flows_into_the_policy_alone(gradients_of: Gradients) -> None:
     advantage = [[2.0, -1.0], [0.5, 0.0]]
-    into_log_pi, into_advantage = gradients(losses.reinforce, [[-1.0, -2.0], [-3.0, -4.0]], advantage)
+    into_log_pi, into_advantage = gradients_of(losses.reinforce, [[-1.0, -2.0], [-3.0, -4.0]], advantage)
     np.testing.assert_allclose(into_log_pi, -np.array(advantage) / 2)  # the mean over two steps
-    assert into_advantage is None
+    assert not into_advantage.any()
 
 
-def test_rewards_and_advantages_are_detached() -> None:
+def test_rewards_and_advantages_are_detached(gradients_of: Gradients) -> None:
     def whole(logits: Any, baseline: Any, log_pi: Any) -> Any:
         returns = losses.discounted_returns(losses.dense_rewards(logits, LABEL), 0.9)
-        return losses.reinforce(log_pi, losses.advantages(returns, baseline, tensor([1, 1])))
+        return losses.reinforce(log_pi, losses.advantages(returns, baseline, tensor([[1], [1]])))
 
-    into_logits, into_baseline, into_log_pi = gradients(whole, LOGITS, [[0.1, 0.2], [0.3, 0.4]], [[-1, -2], [-3, -4]])
-    assert into_logits is None
-    assert into_baseline is None
-    assert into_log_pi is not None
+    into_logits, into_baseline, into_log_pi = gradients_of(
+        whole, LOGITS, [[0.1, 0.2], [0.3, 0.4]], [[-1, -2], [-3, -4]]
+    )
+    assert not into_logits.any()
+    assert not into_baseline.any()
     assert np.abs(into_log_pi).min() > 0
-    assert gradients(lambda x: losses.dense_rewards(x, LABEL), LOGITS) == [None]
-    assert gradients(lambda r, b: losses.advantages(r, b, tensor([1, 1])), [[1, 2], [3, 5]], [[0, 0], [0, 1]]) == [
-        None,
-        None,
-    ]
+    (into_logits,) = gradients_of(lambda x: losses.dense_rewards(x, LABEL), LOGITS)
+    assert not into_logits.any()
+    weight, returns, baseline = tensor([[1], [1]]), [[1, 2], [3, 5]], [[0, 0], [0, 1]]
+    # of the squares: the sum of normalised advantages does not change, whatever they depend on
+    for gradient in gradients_of(lambda r, b: losses.advantages(r, b, weight) ** 3, returns, baseline):
+        assert not gradient.any()
 
 
-def test_the_baseline_learns_by_its_own_error_alone() -> None:
+def test_the_baseline_learns_by_its_own_error_alone(gradients_of: Gradients) -> None:
     returns, baseline = [[1.0, 3.0], [0.0, 2.0]], [[0.0, 1.0], [0.0, 4.0]]
     close(losses.baseline_error(tensor(returns), tensor(baseline)), [(1 + 4) / 2, 4 / 2])
-    into_returns, into_baseline = gradients(losses.baseline_error, returns, baseline)
-    assert into_returns is None
+    into_returns, into_baseline = gradients_of(losses.baseline_error, returns, baseline)
+    assert not into_returns.any()
     np.testing.assert_allclose(into_baseline, [[-1, -2], [0, 2]])  # 2 (b - G) / T
 
 
@@ -133,10 +126,10 @@ def test_entropy() -> None:
     close(losses.entropy(log_p), [(math.log(4) + math.log(2)) / 2, 0])
 
 
-def test_cells_that_are_not_allowed_add_nothing_to_the_entropy() -> None:
+def test_cells_that_are_not_allowed_add_nothing_to_the_entropy(gradients_of: Gradients) -> None:
     log_p = ops.log_softmax(tensor([[[0.0, 0.0, -1e9]]]), axis=-1)
     close(losses.entropy(log_p), [math.log(2)])
-    (gradient,) = gradients(losses.entropy, log_p.numpy())
+    (gradient,) = gradients_of(losses.entropy, np.asarray(log_p))
     assert np.isfinite(gradient).all()
 
 
@@ -146,23 +139,23 @@ def test_guidance_is_the_policy_s_mass_on_lesions() -> None:
     close(losses.guidance(log_p, target), [(-math.log(0.75) - math.log(0.8)) / 2])
 
 
-def test_steps_without_a_target_do_not_count() -> None:
+def test_steps_without_a_target_do_not_count(gradients_of: Gradients) -> None:
     p = [0.5, 0.25, 0.25]
     log_p = tensor(np.log([[p, p], [p, p]]))
     target = np.zeros((2, 2, 3), bool)
     target[0, 1, 1] = True  # row 0: one step of two has a target; row 1: none
     close(losses.guidance(log_p, target), [-math.log(0.25), 0])
-    (gradient,) = gradients(lambda x: losses.guidance(x, target), log_p.numpy())
+    (gradient,) = gradients_of(lambda x: losses.guidance(x, target), np.asarray(log_p))
     assert not gradient[1].any()
     assert not gradient[0, 0].any()
     np.testing.assert_allclose(gradient[0, 1], [0, -1, 0], atol=1e-6)
 
 
-def test_no_mass_on_a_lesion_is_a_large_cost_and_not_an_infinite_one() -> None:
+def test_no_mass_on_a_lesion_is_a_large_cost_and_not_an_infinite_one(gradients_of: Gradients) -> None:
     log_p = tensor([[[0.0, -1e9]]])
     target = np.array([[[False, True]]])
     close(losses.guidance(log_p, target), [-math.log(1e-8)])
-    (gradient,) = gradients(lambda x: losses.guidance(x, target), log_p.numpy())
+    (gradient,) = gradients_of(lambda x: losses.guidance(x, target), np.asarray(log_p))
     assert np.isfinite(gradient).all()
 
 
@@ -174,10 +167,28 @@ def test_squared_error_of_sure_and_of_undecided_answers() -> None:
     np.testing.assert_allclose(ops.convert_to_numpy(losses.squared_error(logits, np.array([1]))), [4 / 3], rtol=1e-5)
 
 
-def test_the_terminal_reward_comes_last_and_only_for_the_last_answer() -> None:
-    logits = np.array([[[0.0, 1], [0, 1]], [[0, 1], [1, 0]]], "float32")
-    found = ops.convert_to_numpy(losses.terminal_rewards(logits, np.array([1, 1])))
-    np.testing.assert_array_equal(found, [[0, 1], [0, 0]])
+def test_the_reward_of_an_answer() -> None:
+    logits = tensor([[0.0, 1], [0, 1], [3, 1]])
+    found = losses.correctness(logits, np.array([1, 0, 0]))
+    np.testing.assert_array_equal(np.asarray(found), [1, 0, 1])
+
+
+def test_the_last_answer_is_the_one_before_the_stop() -> None:
+    logits = tensor(np.arange(18).reshape(3, 3, 2))
+    looked = tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0]])
+    close(losses.last_looked(logits, looked), [[4, 5], [6, 7], [14, 15]])
+
+
+def test_values_of_states_that_may_stop() -> None:
+    rewards, final, looked = tensor([[9, 1, 2], [9, 1, 2], [9, 1, 2]]), tensor([8, 8, 8]), np.ones((3, 3))
+    looked[1, 2] = looked[2, 1:] = 0
+    # to the end 2 + 8 / 2 = 6, before it 1 + 6 / 2; the second row stops after the second glimpse, the third at once
+    close(losses.state_values(rewards, final, tensor(looked), 0.5), [[4, 6, 8], [5, 8, 8], [8, 8, 8]])
+
+
+def test_a_copy_is_compared_with_the_others_of_its_row() -> None:
+    returns = tensor([[1, 0], [2, 0], [6, 3], [5, 1], [5, 1], [5, 4]])
+    close(losses.other_copies(returns, 3), [[4, 1.5], [3.5, 1.5], [1.5, 0], [5, 2.5], [5, 2.5], [5, 1]])
 
 
 def test_copies_are_averaged_as_probabilities() -> None:

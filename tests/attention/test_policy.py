@@ -29,7 +29,7 @@ def probabilities(policy: CellPolicy, state: float, allowed: list[bool]) -> np.n
         ops.array([allowed]),
     )
     assert log_p.shape == (1, 4)
-    return np.exp(log_p.numpy()[0])
+    return np.exp(np.asarray(log_p)[0])
 
 
 @pytest.mark.parametrize(
@@ -56,18 +56,18 @@ def test_each_row_is_a_distribution_over_its_own_allowed_cells() -> None:
     salience, inhibition = rng.normal(size=(2, 3, 12)) * 10
     allowed = np.arange(12) % [[6], [2], [1]] == 0  # two, six and all cells
     given = [ops.array(v, "float32") for v in (states, cells, salience, inhibition)]
-    log_p = policy(*given, ops.array(allowed)).numpy()
+    log_p = np.asarray(policy(*given, ops.array(allowed)))
     np.testing.assert_allclose(np.exp(log_p).sum(1, where=allowed), 1, rtol=1e-5)
     assert (log_p[~allowed] < -1e8).all()
     assert (np.exp(log_p[~allowed]) == 0).all()
     assert np.isfinite(log_p).all()
     for row in range(3):  # rows have nothing to do with each other
-        alone = policy(*(v[row : row + 1] for v in given), ops.array(allowed[row : row + 1])).numpy()
+        alone = np.asarray(policy(*(v[row : row + 1] for v in given), ops.array(allowed[row : row + 1])))
         np.testing.assert_allclose(alone[0], log_p[row], rtol=1e-5)
 
 
 def test_inhibition_is_a_gaussian_around_the_visited_cell(policy: CellPolicy) -> None:
-    found = policy.inhibit(ops.zeros((2, 1)), ops.array([3, 2]), columns=3, count=6).numpy()
+    found = np.asarray(policy.inhibit(ops.zeros((2, 1)), ops.array([3, 2]), columns=3, count=6))
     bump = [1, math.exp(-1 / 2), math.exp(-4 / 2)]  # by squared distance in cells: 0, 1, 4
     near, far = math.exp(-2 / 2), math.exp(-5 / 2)
     expected = [[bump[1], near, far, bump[0], bump[1], bump[2]], [bump[2], bump[1], bump[0], far, near, bump[1]]]
@@ -76,11 +76,11 @@ def test_inhibition_is_a_gaussian_around_the_visited_cell(policy: CellPolicy) ->
 
 def test_the_spread_of_the_inhibition_is_in_cells() -> None:
     policy = CellPolicy(features=4, spread=2.5)
-    found = policy.inhibit(ops.zeros((1, 1)), ops.array([0]), columns=3, count=3).numpy()[0]
+    found = np.asarray(policy.inhibit(ops.zeros((1, 1)), ops.array([0]), columns=3, count=3))[0]
     np.testing.assert_allclose(found / found[0], np.exp(-np.array([0, 1, 4]) / (2 * 2.5**2)), rtol=1e-5)
 
 
 def test_the_state_decides_how_strong_the_inhibition_is(policy: CellPolicy) -> None:
     states = ops.array([[-3.0], [0.0], [5.0]])
-    at = policy.inhibit(states, ops.array([1, 1, 1]), columns=3, count=6).numpy()[:, 1]
+    at = np.asarray(policy.inhibit(states, ops.array([1, 1, 1]), columns=3, count=6))[:, 1]
     np.testing.assert_allclose(at, [math.log1p(math.exp(h)) for h in (-3, 0, 5)], rtol=1e-5)

@@ -9,25 +9,36 @@ import keras
 from keras import ops
 
 from foveate.attention import parts  # noqa: F401 - their names are registered
+from foveate.attention.array_memory import Memory, detached, recall, remember
 from foveate.attention.array_sensor import ArraySensor
 from foveate.attention.policy import NEVER
-from foveate.attention.registry import PACKAGE, make
+from foveate.attention.registry import PACKAGE, Spec, make
+from foveate.errors import FoveateError
+
+EXPLORE = ("sampled", "greedy", "random")
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ArrayAgent(keras.Model):
-    """Glimpse sensor and network, core, location network, picker, action network and baseline.
+    """Glimpse sensor and network, core, location network, picker, stop, action and baseline networks.
 
-    (Mnih et al. 2014, figure 1; Yarin 2017 for the group of images.)
+    (Mnih et al. 2014, figure 1; Ba et al. 2015 with `path` and `context`; Yarin 2017 for the group of images.)
+    Each image has a core state of its own. Of a group, the sum of notes on its images decides the answer, so the
+    order in which they were looked at does not matter.
 
     Parameters
     ----------
     classes : number K of classes.
     steps : glimpses T.
     px, scales : the sensor's side and number of squares.
-    glimpse, core, location, picker : names in the registry.
-    features, state, note : lengths of the glimpse vector, of the core's state, of what is noted on each image.
-    std : standard deviation of the location.
+    glimpse, core, location, picker : parts by name, or by name and settings (`registry.make`).
+    path : a second core over the first, whose state chooses places: the deep model, DRAM. None: the first does.
+    context : the network that looks at the whole image and begins the path's state; it needs a path. None: the path
+        begins with zeros and the first glimpse is at the middle.
+    stop : the network that may stop before T glimpses. None: it never does.
+    start : the first glimpse lies uniformly within this far of the middle, 0 to 1; a greedy agent takes the middle.
+    note : length of what is noted on each image of a group.
+    truncate : back-propagation through time reaches this many glimpses back at most. None: all.
     """
 
     def __init__(
@@ -36,134 +47,245 @@ class ArrayAgent(keras.Model):
         steps: int,
         px: int,
         scales: int = 1,
-        glimpse: str = "dense",
-        core: str = "lstm",
-        location: str = "gaussian",
-        picker: str = "categorical",
-        features: int = 256,
-        state: int = 256,
-        note: int = 16,
-        std: float = 0.1,
+        glimpse: Spec = "dense",
+        core: Spec = "lstm",
+        location: Spec = "gaussian",
+        picker: Spec = "categorical",
+        path: Spec | None = None,
+        context: Spec | None = None,
+        stop: Spec | None = None,
+        start: float = 0.0,
+        note: int = 64,
+        truncate: int | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if context is not None and path is None:
+            raise FoveateError("context: it begins the state of a second core; expected a core's name for path")
+        if steps < 2:
+            raise FoveateError(f"steps: {steps}; expected at least 2 glimpses")
         self.settings: dict[str, Any] = {
             "classes": classes, "steps": steps, "px": px, "scales": scales, "glimpse": glimpse, "core": core,
-            "location": location, "picker": picker, "features": features, "state": state, "note": note, "std": std,
-            "seed": seed,
+            "location": location, "picker": picker, "path": path, "context": context, "stop": stop, "start": start,
+            "note": note, "truncate": truncate, "seed": seed,
         }  # fmt: skip
-        self.explore = "sampled"  # or greedy, or random: uniform places and images
-        self.copies = 1
+        self.steps, self.truncate = steps, truncate
         self.seeds = keras.random.SeedGenerator(seed)
         self.sensor = ArraySensor(px, scales, name="sensor")
-        self.glimpse_network = make("glimpse", glimpse, features=features, name="glimpse_network")
-        self.core = make("core", core, units=state, name="core")
-        self.location_network = make("location", location, std=std, name="location_network")
-        self.picker = make("picker", picker, name="picker")
+        self.glimpse_network = make("glimpse", glimpse, "glimpse_network")
+        self.core = make("core", core, "core")
+        self.location_network = make("location", location, "location_network")
+        self.picker = make("picker", picker, "picker")
+        self.path_core = None if path is None else make("core", path, "path_core")
+        self.context_network = None if context is None else make("context", context, "context_network")
+        self.stop_network = None if stop is None else make("stop", stop, "stop_network")
         self.note_network = keras.layers.Dense(note, activation="relu", name="note_network")
+        self.group_network = keras.layers.Dense(2 * note, activation="relu", name="group_network")
         self.action_network = keras.layers.Dense(classes, name="action_network")
         self.baseline_network = keras.layers.Dense(1, name="baseline_network")
 
     def build(self, input_shape: dict[str, Any]) -> None:
-        _, group, _, _, channels = input_shape["images"]
-        px, scales, state, note = (self.settings[k] for k in ("px", "scales", "state", "note"))
+        _, group, height, width, channels = input_shape["images"]
+        px, scales, note = (self.settings[k] for k in ("px", "scales", "note"))
         self.glimpse_network.build((None, scales, px, px, channels), (None, 2))
-        self.core.build((None, self.settings["features"] + note + 1))
-        self.location_network.build((None, state + note + 1))
+        self.core.build((None, self.glimpse_network.features))
+        chooser = self.core
+        if self.path_core is not None:
+            self.path_core.build((None, self.core.units))
+            chooser = self.path_core
+        if self.context_network is not None:
+            self.context_network.build((None, height, width, channels))
+        self.location_network.build((None, chooser.units))
+        sight = self.core.units
         if group > 1:
-            self.picker.build((None, state), (None, None, note + 1))
-        self.note_network.build((None, state))
-        self.action_network.build((None, state + note))
-        self.baseline_network.build((None, state + note))
+            seen = note + 1 + (self.path_core.units if self.path_core is not None else 0)
+            self.note_network.build((None, self.core.units))
+            self.group_network.build((None, None, note))
+            self.picker.build((None, note), (None, None, seen))
+            sight = 2 * note
+        if self.stop_network is not None:
+            self.stop_network.build((None, None, sight))
+        self.action_network.build((None, None, sight))
+        self.baseline_network.build((None, None, sight))
         self.built = True
 
-    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Roll out, `self.copies` (M) times for each row.
+    def call(
+        self, inputs: dict[str, Any], training: bool = False, explore: str = "sampled", copies: int = 1
+    ) -> dict[str, Any]:
+        """Roll out, `copies` (M) times for each of B rows; the copies of a row lie side by side, R = B * M.
 
-        inputs: images (B, N, H, W, C), 0 to 1; present (B, N) bool, False where a group has fewer images. The copies
-        of a row lie side by side. Returns logits (B * M, T, K) after each glimpse; where (B * M, T, 2) x, y in [-1, 1];
-        picked (B * M, T); and of each choice, T - 1 of them because the first looks at the middle of an image of which
-        nothing is known: log_pi (B * M, T - 1), of the place and the image; baseline (B * M, T - 1) before it.
+        inputs: images (B, N, H, W, C) uint8. Optional: present (B, N) bool, False where a group has fewer images;
+        allowed (B, N, cells) bool, where the location is a cell, at least one an image.
+        explore: sampled, greedy, or random, which is uniform over places and images and never stops.
+
+        Returns logits (R, T, K) after each glimpse; where (R, T, 2) x, y in [-1, 1]; picked (R, T); looked (R, T),
+        1 for glimpses up to the stop. And of each choice, of which there are C = T, or T - 1 where no context tells
+        where to look first: log_pi (R, C) of the place, the image and of having stopped or not; baseline (R, C)
+        before it; entropy (R, C) of place and image; decided (R, C), 0 for choices after the stop. The last C glimpses
+        are those that the choices led to.
         """
         del training
-        images, present = inputs["images"], ops.cast(inputs["present"], "bool")
+        if explore not in EXPLORE:
+            raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
+        images = inputs["images"]
         count, group = ops.shape(images)[0], images.shape[1]
-        rows = count * self.copies
-        present = ops.repeat(present, self.copies, axis=0)
-        first = ops.arange(rows) // self.copies * group  # of the row's images, in the flat list of all
-        flat = ops.reshape(images, (-1, *images.shape[2:]))
-        states = self._start(rows)
-        out = sight = states[0]
-        picked, log_pick = ops.zeros((rows,), "int32"), 0.0  # the only image there is
-        notes = ops.zeros((rows, group, self.settings["note"] + 1), self.compute_dtype)
-        made: dict[str, list[Any]] = {k: [] for k in ("logits", "baseline", "log_pi", "where", "picked")}
-        for t in range(self.settings["steps"]):
+        rows, flat = count * copies, ops.reshape(images, (-1, *images.shape[2:]))
+        present, allowed = (self._copied(inputs.get(name), copies) for name in ("present", "allowed"))
+        first = ops.arange(rows, dtype="int32") // copies * group  # of the row's images, in the flat list of all
+        layers, memory = self.sensor.focus(flat), self._begin(flat, rows, copies, group)
+        noise = self._noise(rows, group, explore)
+        picked = ops.zeros((rows,), "int32")
+        made: dict[str, list[Any]] = {k: [] for k in ("sight", "log_pi", "entropy", "where", "picked")}
+        for t in range(self.steps):
+            log_pi = entropy = 0.0
             if group > 1:
-                picked, log_pick = self._pick(out, notes, present)
-            known = _of(notes, picked)
-            if t == 0:
-                where = ops.zeros((rows, 2), self.compute_dtype)
+                picked, log_pi, entropy = self._pick(memory, present, noise["pick"][t], explore)
+            known = recall(memory, picked)
+            if t == 0 and self.context_network is None:
+                where = self._first(rows, explore)
             else:
-                made["baseline"].append(self.baseline_network(ops.stop_gradient(sight))[:, 0])
-                where, log_place = self._place(out, known)
-                made["log_pi"].append(log_pick + log_place)
-            pixels = self._look(images, flat, first + picked, where)
-            seen = self.glimpse_network(pixels, where)
-            out, states = self.core(ops.concatenate([seen, known], -1), states)
-            notes = self._note(notes, picked, out)
-            sight = ops.concatenate([out, ops.sum(notes[..., :-1], axis=1)], -1)
-            made["logits"].append(self.action_network(sight))
+                open_ = None if allowed is None else recall({"allowed": allowed}, picked)["allowed"]
+                where, choice, distribution = self._place(known, open_, noise["place"][t], explore)
+                if "tried" in known:
+                    known["tried"] = self.location_network.visit(known["tried"], choice)
+                made["log_pi"].append(log_pi + self.location_network.log_prob(distribution, choice))
+                made["entropy"].append(entropy + self.location_network.entropy(distribution))
+            new = self._absorb(known, self.sensor(layers, first + picked, where), where)
+            memory = remember(memory, picked, new)
+            made["sight"].append(ops.sum(memory["note"], axis=1) if group > 1 else memory["core0"])
+            if self.truncate is not None and (t + 1) % self.truncate == 0:
+                memory = detached(memory)
             made["where"].append(where)
             made["picked"].append(picked)
-        return {name: ops.stack(steps, axis=1) for name, steps in made.items()}
+        return self._conclude({name: ops.stack(steps, axis=1) for name, steps in made.items()}, group, explore)
 
-    def _start(self, rows: Any) -> list[Any]:
-        zeros = ops.zeros((rows, self.settings["state"]), self.compute_dtype)
-        return [zeros, zeros] if self.settings["core"] == "lstm" else [zeros]
+    def _copied(self, value: Any, copies: int) -> Any:
+        if value is None:
+            return None
+        repeated = ops.repeat(ops.cast(value, "bool"), copies, axis=0)
+        return repeated[:, 0] if len(value.shape) == 3 and value.shape[1] == 1 else repeated
 
-    def _pick(self, out: Any, notes: Any, present: Any) -> tuple[Any, Any]:
-        """Images (R,) to look at next, and the log-probability of that choice."""
-        log_p = self.picker(ops.stop_gradient(out), ops.stop_gradient(notes), present)
-        if self.explore == "greedy":
+    def _begin(self, images: Any, rows: Any, copies: int, group: int) -> Memory:
+        """The memory before the first glimpse."""
+        sizes = {f"core{k}": self.core.units for k in range(_states(self.core))}
+        if self.path_core is not None:
+            sizes |= {f"path{k}": self.path_core.units for k in range(_states(self.path_core))}
+        if self.location_network.memory_size():
+            sizes["tried"] = self.location_network.memory_size()
+        if group > 1:
+            sizes |= {"note": self.settings["note"], "visits": 1}
+        lead = (rows, group) if group > 1 else (rows,)
+        memory = {name: ops.zeros((*lead, size), self.compute_dtype) for name, size in sizes.items()}
+        if self.context_network is not None and self.path_core is not None:
+            begun = ops.reshape(self.context_network(images), (-1, *([group] * (group > 1)), self.path_core.units))
+            memory["path0"] = ops.repeat(begun, copies, axis=0)
+        return memory
+
+    def _first(self, rows: Any, explore: str) -> Any:
+        """Places (R, 2) of the first glimpse, which nobody chooses."""
+        reach = self.settings["start"]
+        if explore == "greedy" or not reach:
+            return ops.zeros((rows, 2), self.compute_dtype)
+        return keras.random.uniform((rows, 2), -reach, reach, self.compute_dtype, self.seeds)
+
+    def _noise(self, rows: Any, group: int, explore: str) -> dict[str, Any]:
+        """Random numbers for all steps at once; zeros, which no greedy choice reads, cost nothing."""
+        place: Any = [None] * self.steps
+        pick: Any = place
+        if explore == "sampled":
+            place = self.location_network.noise(rows * self.steps, self.seeds)
+            place = ops.reshape(place, (self.steps, rows, place.shape[-1]))
+        if explore != "greedy" and group > 1:
+            pick = ops.reshape(self.picker.noise(rows * self.steps, group, self.seeds), (self.steps, rows, group))
+        return {"place": place, "pick": pick}
+
+    def _pick(self, memory: Memory, present: Any, noise: Any, explore: str) -> tuple[Any, Any, Any]:
+        """Images (R,) to look at next; log-probability of that choice; entropy of the distribution."""
+        notes = ops.stop_gradient(memory["note"])
+        sees = [notes, memory["visits"]] + ([memory["path0"]] if self.path_core is not None else [])
+        log_p = self.picker(ops.sum(notes, axis=1), ops.concatenate(sees, axis=-1), present)
+        if explore == "greedy":
             picked = ops.cast(ops.argmax(log_p, axis=-1), "int32")
-        elif self.explore == "random":
-            picked = self.picker.sample(ops.where(present, 0.0, NEVER), self.seeds)
+        elif explore == "sampled":
+            picked = self.picker.sample(log_p, noise)
         else:
-            picked = self.picker.sample(log_p, self.seeds)
-        return picked, self.picker.log_prob(log_p, picked)
+            picked = self.picker.sample(ops.zeros_like(log_p) if present is None else _masked(present), noise)
+        return picked, self.picker.log_prob(log_p, picked), self.picker.entropy(log_p)
 
-    def _place(self, out: Any, known: Any) -> tuple[Any, Any]:
-        """Places (R, 2) to look at next, clipped, and the log-density of what was drawn."""
-        shape = (ops.shape(out)[0], 2)
-        distribution = self.location_network(ops.stop_gradient(ops.concatenate([out, known], -1)))
-        if self.explore == "greedy":
-            drawn = ops.stop_gradient(distribution[0])
-        elif self.explore == "random":
-            drawn = keras.random.uniform(shape, -1.0, 1.0, self.compute_dtype, self.seeds)
+    def _place(self, known: Memory, allowed: Any, noise: Any, explore: str) -> tuple[Any, Any, Any]:
+        """Places (R, 2) to look at next, the choices that led to them, and their distribution."""
+        state = known["path0"] if self.path_core is not None else ops.stop_gradient(known["core0"])
+        distribution = self.location_network(state, known.get("tried"), allowed)
+        if explore == "greedy":
+            choice = self.location_network.mode(distribution)
+        elif explore == "sampled":
+            choice = self.location_network.sample(distribution, noise)
         else:
-            drawn = self.location_network.sample(distribution, self.seeds)
-        return ops.clip(drawn, -1.0, 1.0), self.location_network.log_prob(distribution, drawn)
+            choice = self.location_network.anywhere(ops.shape(state)[0], allowed, self.seeds)
+        return self.location_network.place(choice), choice, distribution
 
-    def _look(self, images: Any, flat: Any, index: Any, where: Any) -> Any:
-        """Glimpses (R, S, g, g, C)."""
-        if images.shape[1] == 1:  # the copies of an image share it
-            places = ops.reshape(where, (ops.shape(images)[0], self.copies, 2))
-            seen = self.sensor(flat, places)
-            return ops.reshape(seen, (-1, *seen.shape[2:]))
-        return self.sensor(ops.take(flat, index, axis=0), where[:, None])[:, 0]
+    def _absorb(self, known: Memory, pixels: Any, where: Any) -> Memory:
+        """What is remembered of an image after one more glimpse of it."""
+        seen = self.glimpse_network(pixels, where)
+        out, states = self.core(seen, [known[f"core{k}"] for k in range(_states(self.core))])
+        new = {f"core{k}": state for k, state in enumerate(states)}
+        if self.path_core is not None:  # REINFORCE alone teaches the path: it must not reach what sees
+            path = [known[f"path{k}"] for k in range(_states(self.path_core))]
+            new |= {f"path{k}": state for k, state in enumerate(self.path_core(ops.stop_gradient(out), path)[1])}
+        if "tried" in known:
+            new["tried"] = known["tried"]
+        if "note" in known:
+            new |= {"note": self.note_network(out), "visits": known["visits"] + 1}
+        return new
 
-    def _note(self, notes: Any, picked: Any, out: Any) -> Any:
-        """Notes (R, N, F + 1) with what was seen of the picked image, and one more visit to it."""
-        here = ops.one_hot(picked, ops.shape(notes)[1], dtype=self.compute_dtype)[..., None]
-        seen = self.note_network(out)[:, None]
-        visits = notes[..., -1:] + here
-        return ops.concatenate([notes[..., :-1] * (1 - here) + seen * here, visits], -1)
+    def _conclude(self, made: dict[str, Any], group: int, explore: str) -> dict[str, Any]:
+        """Answers, baselines and stops of all steps at once."""
+        sight = self.group_network(made.pop("sight")) if group > 1 else made.pop("sight")
+        before = ops.stop_gradient(sight)[:, :-1]
+        stops = self._stops(before, explore)
+        choices = made["log_pi"].shape[1]
+        decided = stops["looked"][:, :-1]
+        made["log_pi"] = made["log_pi"] * stops["looked"][:, -choices:]
+        made["entropy"] = made["entropy"] * stops["looked"][:, -choices:]
+        if choices == self.steps:  # the first choice comes before anything was seen
+            before = ops.concatenate([ops.zeros_like(sight[:, :1]), before], axis=1)
+            decided = ops.concatenate([ops.ones_like(decided[:, :1]), decided], axis=1)
+            stops["log_p"] = ops.pad(stops["log_p"], [[0, 0], [1, 0]])
+        return {
+            **made,
+            "log_pi": made["log_pi"] + stops["log_p"],
+            "logits": self.action_network(sight),
+            "baseline": self.baseline_network(before)[..., 0],
+            "looked": stops["looked"],
+            "decided": decided,
+        }
+
+    def _stops(self, before: Any, explore: str) -> dict[str, Any]:
+        """looked (R, T), and log_p (R, T - 1) of having stopped or gone on, after each glimpse but the last."""
+        ones = ops.ones_like(before[:, :1, 0])
+        if self.stop_network is None:
+            rest = ops.ones_like(before[..., 0])
+            return {"looked": ops.concatenate([ones, rest], axis=1), "log_p": ops.zeros_like(rest)}
+        logit = self.stop_network(before)
+        if explore == "random":
+            stopped = ops.zeros_like(logit, dtype="bool")
+        elif explore == "greedy":
+            stopped = self.stop_network.mode(logit)
+        else:
+            stopped = self.stop_network.sample(logit, self.seeds)
+        going = ops.cumprod(1.0 - ops.cast(stopped, self.compute_dtype), axis=1)
+        looked = ops.concatenate([ones, going], axis=1)
+        return {"looked": looked, "log_p": self.stop_network.log_prob(logit, stopped) * looked[:, :-1]}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings}
 
 
-def _of(notes: Any, picked: Any) -> Any:
-    """The notes (R, F) on the picked images."""
-    return ops.take_along_axis(notes, picked[:, None, None], axis=1)[:, 0]
+def _states(core: keras.layers.Layer) -> int:
+    """How many tensors a core's state is."""
+    return len(core.state_size) if isinstance(core.state_size, (list, tuple)) else 1
+
+
+def _masked(present: Any) -> Any:
+    return ops.where(present, 0.0, NEVER)

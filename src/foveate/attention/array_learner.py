@@ -1,5 +1,6 @@
 """What trains the agent of arrays: the hybrid loss over rollouts in the graph (Mnih et al. 2014, section 3.2)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -8,45 +9,113 @@ from keras import ops
 from foveate.attention import losses
 from foveate.attention.array_agent import ArrayAgent
 
-PARTS = ("cross_entropy", "reinforce", "baseline_error", "accuracy")
+PARTS = ("classification", "reinforce", "baseline_error", "entropy", "accuracy", "glimpses")
+CLASSIFICATION = {"cross_entropy": losses.cross_entropy, "squared_error": losses.squared_error}
+
+
+@dataclass(frozen=True)
+class HybridLoss:
+    """Loss = classification + reinforce * REINFORCE + baseline * (V - b)^2 - entropy * H.
+
+    REINFORCE is the sum over the choices of a rollout, the others are means over steps.
+
+    classification : cross_entropy or squared_error.
+    every_step : the answer after every glimpse counts, not the last one alone.
+    reward : terminal, 1 for a right answer, or dense, the change of log p(label) with each glimpse.
+    discount : of later rewards. price : what a glimpse costs, in rewards.
+    compare : what a return is compared with: baseline, the learned one, or copies, the mean of the other rollouts of
+        the same row. normalise : advantages of a batch to deviation 1.
+    """
+
+    classification: str = "cross_entropy"
+    every_step: bool = False
+    reward: str = "terminal"
+    discount: float = 1.0
+    price: float = 0.0
+    compare: str = "baseline"
+    normalise: bool = True
+    reinforce: float = 1.0
+    baseline: float = 1.0
+    entropy: float = 0.0
+
+    def rows(self, label: Any, rollout: dict[str, Any], copies: int = 1) -> dict[str, Any]:
+        """Each part, a number a row (R,), by name, and `total`. label (R,); see `ArrayAgent.call` for the rollout."""
+        logits, looked, choices = rollout["logits"], rollout["looked"], rollout["log_pi"].shape[1]
+        answer = losses.last_looked(logits, looked)
+        right = losses.correctness(answer, label)
+        advantage, returns = self._advantage(label, rollout, right, copies)
+        error = CLASSIFICATION[self.classification]
+        rows = {
+            "classification": error(logits if self.every_step else answer[:, None], label),
+            "reinforce": losses.reinforce(rollout["log_pi"], advantage) * choices,
+            "baseline_error": ops.mean(
+                rollout["decided"] * (ops.stop_gradient(returns) - rollout["baseline"]) ** 2, axis=1
+            ),
+            "entropy": ops.mean(rollout["entropy"], axis=1),
+        }
+        total = rows["classification"] + self.reinforce * rows["reinforce"] + self.baseline * rows["baseline_error"]
+        if self.entropy:
+            total = total - self.entropy * rows["entropy"]
+        return {**rows, "accuracy": right, "glimpses": ops.sum(looked, axis=1), "total": total}
+
+    def _advantage(self, label: Any, rollout: dict[str, Any], right: Any, copies: int) -> tuple[Any, Any]:
+        """Advantages and returns (R, C) of the choices."""
+        looked, choices = rollout["looked"], rollout["log_pi"].shape[1]
+        if self.reward == "dense":
+            brought, final = losses.dense_rewards(rollout["logits"], label), ops.zeros_like(right)
+        else:
+            brought, final = ops.zeros_like(looked), right
+        brought = brought - self.price
+        values = losses.state_values(brought, final, looked, self.discount)
+        first = brought[:, :1] + self.discount * values[:, :1]  # of the choice before anything was seen
+        returns = ops.concatenate([first, values[:, :-1]], axis=1)[:, -choices:]
+        compared = losses.other_copies(returns, copies) if self.compare == "copies" else rollout["baseline"]
+        if self.normalise:
+            return losses.advantages(returns, compared, rollout["decided"]), returns
+        return ops.stop_gradient(returns - compared) * rollout["decided"], returns
+
+
+def compiles() -> bool:
+    """Whether XLA compiles models: on a CPU, TensorFlow's own graphs are faster (benchmarks/digits.py)."""
+    return keras.backend.backend() != "tensorflow"
 
 
 class ArrayLearner(keras.Model):
-    """Agent and loss = CE of the last answer + w REINFORCE with the terminal 0/1 reward + baseline MSE.
-
-    x: images and present as in `ArrayAgent.call`, label (B,) int. `parts` holds the mean of each part.
+    """Agent and hybrid loss, for `fit`. x: the inputs of `ArrayAgent.call`; y: label (B,) int.
 
     Parameters
     ----------
-    reinforce : weight w; the sum over the choices of a rollout counts.
+    copies : rollouts M of each row (Monte-Carlo copies).
     """
 
-    def __init__(self, agent: ArrayAgent, reinforce: float = 1.0, **kwargs: Any) -> None:
+    def __init__(self, agent: ArrayAgent, loss: HybridLoss, copies: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.agent, self.weight = agent, reinforce
+        self.agent, self.hybrid, self.copies = agent, loss, copies
         self.parts = {name: keras.metrics.Mean(name=name) for name in PARTS}
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        return self.agent(inputs, training=training)
+        return self.agent(inputs, training=training, copies=self.copies)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The mean over rows and copies."""
-        del y, sample_weight, training
-        label = ops.repeat(ops.cast(x["label"], "int32"), self.agent.copies, axis=0)
-        choices = y_pred["log_pi"].shape[1]
-        reward = losses.terminal_rewards(y_pred["logits"], label)
-        returns = losses.discounted_returns(reward, 1.0)[:, 1:]  # of the choices: none leads to the first glimpse
-        advantage = losses.advantages(returns, y_pred["baseline"], ops.ones_like(reward[:, 0]))
-        rows = {
-            "cross_entropy": losses.cross_entropy(y_pred["logits"][:, -1:], label),
-            "reinforce": losses.reinforce(y_pred["log_pi"], advantage) * choices,
-            "baseline_error": losses.baseline_error(returns, y_pred["baseline"]),
-            "accuracy": reward[:, -1],
-        }
-        for name, value in rows.items():
-            self.parts[name].update_state(value)
-        total = rows["cross_entropy"] + self.weight * rows["reinforce"] + rows["baseline_error"]
-        return ops.mean(total)
+        del x, sample_weight, training
+        rows = self.hybrid.rows(ops.repeat(ops.cast(y, "int32"), self.copies, axis=0), y_pred, self.copies)
+        for name, value in self.parts.items():
+            value.update_state(rows[name])
+        return ops.mean(rows["total"])
+
+
+class Rollouts(keras.Model):
+    """The agent as it looks in one way, for `predict`: the outputs of `ArrayAgent.call`."""
+
+    def __init__(self, agent: ArrayAgent, explore: str, copies: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.agent, self.explore, self.copies = agent, explore, copies
+        self.built = True
+        self.compile(jit_compile=compiles())
+
+    def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.agent(inputs, explore=self.explore, copies=self.copies)

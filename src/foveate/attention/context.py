@@ -54,7 +54,7 @@ class ContextNetwork(keras.layers.Layer):
         return cells, self.salience(cells)[..., 0]
 
     def _relative(self, image: Any, tissue: Any) -> Any:
-        pooled = ops.average_pool(image, self.cell_px)
+        pooled = ops.average_pool(image, self.cell_px, self.cell_px)
         weight = ops.cast(tissue, self.compute_dtype)[..., None]
         count = ops.sum(weight, axis=(1, 2), keepdims=True)
         mean = ops.sum(pooled * weight, axis=(1, 2), keepdims=True) / count

@@ -8,7 +8,7 @@ from foveate.attention.registry import part
 
 
 @part("core", "lstm")
-def lstm(units: int, **kwargs: Any) -> keras.layers.Layer:
+def lstm(units: int = 256, **kwargs: Any) -> keras.layers.Layer:
     """Long short-term memory (Hochreiter and Schmidhuber 1997; Yarin 2017, eq. 2.11-2.15); states h and c, (B, units).
 
     f = s(W_f x + U_f h + b_f), i and o alike; c' = f c + i tanh(W_c x + U_c h + b_c); h' = o tanh(c'). b_f begins at 1.
@@ -17,12 +17,12 @@ def lstm(units: int, **kwargs: Any) -> keras.layers.Layer:
 
 
 @part("core", "gru")
-def gru(units: int, **kwargs: Any) -> keras.layers.Layer:
+def gru(units: int = 256, **kwargs: Any) -> keras.layers.Layer:
     """Gated recurrent unit (Cho et al. 2014); one state (B, units)."""
     return keras.layers.GRUCell(units, **kwargs)
 
 
 @part("core", "relu")
-def relu(units: int, **kwargs: Any) -> keras.layers.Layer:
+def relu(units: int = 256, **kwargs: Any) -> keras.layers.Layer:
     """h' = relu(W x + U h + b) (Mnih et al. 2014, section 4); U begins as the identity (Le, Jaitly and Hinton 2015)."""
     return keras.layers.SimpleRNNCell(units, activation="relu", recurrent_initializer="identity", **kwargs)

@@ -61,7 +61,7 @@ def hybrid_loss(x: dict[str, Any], replay: dict[str, Any], weigh: LossWeights) -
     logits, log_p, label = replay["logits"], replay["log_p"], x["label"]
     reward = losses.dense_rewards(logits, label)
     returns = losses.discounted_returns(reward, weigh.discount)
-    advantage = losses.advantages(returns, replay["baseline"], x["weight"])
+    advantage = losses.advantages(returns, replay["baseline"], x["weight"][:, None])
     rows = {
         "cross_entropy": losses.cross_entropy(logits, label),
         "reinforce": losses.reinforce(replay["log_pi"], advantage),

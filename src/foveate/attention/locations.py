@@ -15,7 +15,8 @@ LEAST_STD = 0.02
 class GaussianLocation(keras.layers.Layer):
     """State to the mean of a location; the standard deviation is fixed or learned with it.
 
-    A hidden layer before tanh keeps the mean out of the corners, where tanh has no gradient.
+    A hidden layer before tanh keeps the mean out of the corners, where tanh has no gradient. A choice is a place
+    (R, 2) that was not yet clipped. There is no memory of earlier choices.
 
     Parameters
     ----------
@@ -39,25 +40,50 @@ class GaussianLocation(keras.layers.Layer):
         if self.learned:
             self.spread.build((None, self.hidden))
 
-    def call(self, state: Any) -> tuple[Any, Any]:
-        """(B, H), detached by the caller, to mean and standard deviation, (B, 2) each, x and y."""
+    def memory_size(self) -> int:
+        """Numbers kept of each image."""
+        return 0
+
+    def call(self, state: Any, memory: Any = None, allowed: Any = None) -> tuple[Any, Any]:
+        """(R, H), detached by the caller, to mean and standard deviation, (R, 2) each, x and y."""
+        del memory, allowed
         inner = self.inner(state)
         mean = self.mean(inner)
         if not self.learned:
             return mean, ops.full_like(mean, self.std)
         return mean, ops.softplus(self.spread(inner)) + LEAST_STD
 
-    def sample(self, distribution: tuple[Any, Any], seed: Any) -> Any:
-        """(B, 2) drawn, not yet clipped, detached."""
+    def noise(self, rows: Any, seed: Any) -> Any:
+        """(R, 2) of the standard normal distribution."""
+        return keras.random.normal((rows, 2), dtype=self.compute_dtype, seed=seed)
+
+    def sample(self, distribution: tuple[Any, Any], noise: Any) -> Any:
+        """(R, 2) mean + std * noise, detached."""
         mean, std = distribution
-        noise = keras.random.normal(ops.shape(mean), dtype=self.compute_dtype, seed=seed)
         return ops.stop_gradient(mean + std * noise)
 
-    def log_prob(self, distribution: tuple[Any, Any], sample: Any) -> Any:
-        """(B,) log density of a sample (B, 2), which must not have been clipped. The mean is not detached."""
+    def mode(self, distribution: tuple[Any, Any]) -> Any:
+        """(R, 2) the likeliest place, detached."""
+        return ops.stop_gradient(distribution[0])
+
+    def anywhere(self, rows: Any, allowed: Any, seed: Any) -> Any:
+        """(R, 2) uniformly random places."""
+        del allowed
+        return keras.random.uniform((rows, 2), -1.0, 1.0, self.compute_dtype, seed)
+
+    def place(self, choice: Any) -> Any:
+        """(R, 2) x, y in [-1, 1]: the choice, clipped."""
+        return ops.clip(choice, -1.0, 1.0)
+
+    def log_prob(self, distribution: tuple[Any, Any], choice: Any) -> Any:
+        """(...) log density of choices (..., 2). The mean is not detached."""
         mean, std = distribution
-        z = (sample - mean) / std
+        z = (choice - mean) / std
         return ops.sum(-0.5 * z**2 - ops.log(std) - 0.5 * math.log(2 * math.pi), axis=-1)
+
+    def entropy(self, distribution: tuple[Any, Any]) -> Any:
+        """(...) nats."""
+        return ops.sum(ops.log(distribution[1]) + 0.5 * math.log(2 * math.pi * math.e), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden": self.hidden, "std": self.std, "learned": self.learned}

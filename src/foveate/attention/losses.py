@@ -27,12 +27,16 @@ def squared_error(logits_t: Any, label: Any) -> Any:
     return ops.mean(ops.sum((ops.softmax(logits_t, axis=-1) - truth[:, None]) ** 2, axis=-1), axis=1)
 
 
-def terminal_rewards(logits_t: Any, label: Any) -> Any:
-    """r_T = 1 if the last answer is right, else 0, and r_t = 0 before (Mnih et al. 2014, section 3.2). (B, T)."""
-    answer = ops.cast(ops.argmax(logits_t[:, -1], axis=-1), "int32")
-    right = ops.cast(ops.equal(answer, ops.cast(label, "int32")), logits_t.dtype)
-    steps = ops.arange(logits_t.shape[1])
-    return ops.where(steps[None] == logits_t.shape[1] - 1, right[:, None], 0.0)
+def correctness(logits: Any, label: Any) -> Any:
+    """1 where the likeliest class is the label, else 0: the reward of Mnih et al. 2014, section 3.2. (B,) of (B, K)."""
+    answer = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    return ops.cast(ops.equal(answer, ops.cast(label, "int32")), logits.dtype)
+
+
+def last_looked(x_t: Any, looked_t: Any) -> Any:
+    """Of each row of x_t (B, T, K) the step after which it stopped, (B, K). looked_t (B, T): 1 up to it, then 0."""
+    last = ops.concatenate([looked_t[:, :-1] - looked_t[:, 1:], looked_t[:, -1:]], axis=1)
+    return ops.sum(x_t * last[..., None], axis=1)
 
 
 def dense_rewards(logits_t: Any, label: Any) -> Any:
@@ -50,10 +54,27 @@ def discounted_returns(r_t: Any, discount: float) -> Any:
     return ops.stack(steps[::-1], axis=1)
 
 
+def state_values(r_t: Any, final: Any, looked_t: Any, discount: float) -> Any:
+    """Return of the state after each fixation, when looking may stop: (B, T).
+
+    V_t = r_{t+1} + discount * V_{t+1} where fixation t + 1 was made, else V_t = final, the reward of the answer.
+    r_t (B, T) is what fixation t brought, final (B,), looked_t (B, T) 1 up to the stop. Its first T - 1 columns are the
+    returns of the choices that led to fixations 1 ... T - 1, and of stopping before them.
+    """
+    steps = [final]
+    for t in range(r_t.shape[1] - 2, -1, -1):
+        on = r_t[:, t + 1] + discount * steps[-1]
+        steps.append(ops.where(looked_t[:, t + 1] > 0, on, final))
+    return ops.stack(steps[::-1], axis=1)
+
+
 def advantages(returns_t: Any, baseline_t: Any, weight: Any) -> Any:
-    """(G_t - b_t), detached, normalised to mean 0 and deviation 1 over the rows of weight 1. (B, T)."""
+    """(G_t - b_t), detached, normalised to mean 0 and deviation 1 over what has weight 1. (B, T).
+
+    weight: (B, T) or (B, 1).
+    """
     raw = ops.stop_gradient(returns_t - baseline_t)
-    mask = ops.broadcast_to(weight[:, None], ops.shape(raw))
+    mask = ops.broadcast_to(weight, ops.shape(raw))
     count = ops.maximum(ops.sum(mask), 1.0)
     mean = ops.sum(raw * mask) / count
     deviation = ops.sqrt(ops.sum(mask * (raw - mean) ** 2) / count)
@@ -91,3 +112,13 @@ def average_copies(logits_t: Any, copies: int) -> Any:
     log_p = ops.log_softmax(logits_t, axis=-1)
     grouped = ops.reshape(log_p, (-1, copies, *logits_t.shape[1:]))
     return ops.logsumexp(grouped, axis=1) - math.log(copies)
+
+
+def other_copies(returns_t: Any, copies: int) -> Any:
+    """Mean return of the other rollouts of the same row, a baseline that no network has to learn (Kool et al. 2019).
+
+    (B * M, T), the copies of a row side by side, M at least 2; the same shape.
+    """
+    grouped = ops.reshape(returns_t, (-1, copies, returns_t.shape[1]))
+    others = (ops.sum(grouped, axis=1, keepdims=True) - grouped) / (copies - 1)
+    return ops.reshape(others, (-1, returns_t.shape[1]))

@@ -1,5 +1,5 @@
 """Every module that registers parts: importing this one makes all names known."""
 
-from foveate.attention import cores, dense_glimpse, locations, picker
+from foveate.attention import array_context, cells, conv_glimpse, cores, dense_glimpse, locations, picker, stop
 
-__all__ = ["cores", "dense_glimpse", "locations", "picker"]
+__all__ = ["array_context", "cells", "conv_glimpse", "cores", "dense_glimpse", "locations", "picker", "stop"]

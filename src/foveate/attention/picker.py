@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from foveate.attention.cells import gumbel
 from foveate.attention.policy import NEVER
 from foveate.attention.registry import part
 
@@ -30,23 +31,31 @@ class Picker(keras.layers.Layer):
         self.inner.build((None, None, state_shape[-1] + notes_shape[-1]))  # type: ignore[operator]
         self.score.build((None, None, self.hidden))
 
-    def call(self, state: Any, notes: Any, present: Any) -> Any:
-        """Log-probabilities (B, N).
+    def call(self, state: Any, notes: Any, present: Any = None) -> Any:
+        """Log-probabilities (R, N).
 
-        state: (B, H), detached by the caller. notes: (B, N, F), what is known of each image, detached as well.
-        present: (B, N) bool, False where a group has fewer images; at least one a row.
+        state: (R, H), detached by the caller. notes: (R, N, F), what is known of each image, detached as well.
+        present: (R, N) bool, False where a group has fewer images, at least one a row; None: all are there.
         """
         spread = ops.repeat(state[:, None], ops.shape(notes)[1], axis=1)
         logits = self.score(self.inner(ops.concatenate([spread, notes], -1)))[..., 0]
-        return ops.log_softmax(ops.where(present, logits, NEVER), axis=-1)
+        return ops.log_softmax(logits if present is None else ops.where(present, logits, NEVER), axis=-1)
 
-    def sample(self, log_p: Any, seed: Any) -> Any:
-        """(B,) int32 images drawn from log-probabilities (B, N); not a function of the parameters."""
-        return keras.random.categorical(ops.stop_gradient(log_p), 1, dtype="int32", seed=seed)[:, 0]
+    def noise(self, rows: Any, group: int, seed: Any) -> Any:
+        """(R, N) of the standard Gumbel distribution."""
+        return gumbel((rows, group), self.compute_dtype, seed)
+
+    def sample(self, log_p: Any, noise: Any) -> Any:
+        """(R,) int32 images drawn (Gumbel 1954: the largest of log p + noise); not a function of the parameters."""
+        return ops.cast(ops.argmax(ops.stop_gradient(log_p) + noise, axis=-1), "int32")
 
     def log_prob(self, log_p: Any, picked: Any) -> Any:
-        """(B,) log-probability of the images that were picked. The log-probabilities are not detached."""
-        return ops.take_along_axis(log_p, picked[:, None], axis=-1)[:, 0]
+        """(...) log-probability of the images (...) that were picked. The log-probabilities are not detached."""
+        return ops.take_along_axis(log_p, picked[..., None], axis=-1)[..., 0]
+
+    def entropy(self, log_p: Any) -> Any:
+        """(...) nats."""
+        return -ops.sum(ops.exp(log_p) * log_p, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden": self.hidden}

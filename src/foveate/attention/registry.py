@@ -6,7 +6,7 @@
 makes a class known to `make` and to Keras' files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import keras
@@ -14,6 +14,7 @@ import keras
 from foveate.errors import FoveateError
 
 PACKAGE = "foveate"  # under which the model's classes are saved in Keras files
+Spec = str | Mapping[str, Any]  # a part's name, or its name and settings: {"name": "lstm", "units": 256}
 _PARTS: dict[str, dict[str, Callable[..., Any]]] = {}
 Made = TypeVar("Made", bound=Callable[..., Any])
 
@@ -35,10 +36,18 @@ def names(kind: str) -> list[str]:
     return sorted(_PARTS.get(kind, {}))
 
 
-def make(kind: str, name: str, /, **settings: Any) -> Any:
-    """A part by its name. Raises FoveateError, naming what there is, for a name that is not known."""
+def make(kind: str, spec: Spec, label: str | None = None) -> Any:
+    """A part from its name, or from a mapping of its name and settings; `label` becomes the layer's own name.
+
+    Raises FoveateError, naming what there is, for a name or a setting that is not known.
+    """
+    settings = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = settings.pop("name", None)
     try:
-        maker = _PARTS[kind][name]
+        maker = _PARTS[kind][name]  # type: ignore[index]
     except KeyError:
         raise FoveateError(f"{kind}: no {name!r}; known: {', '.join(names(kind))}") from None
-    return maker(**settings)
+    try:
+        return maker(**settings, name=label or f"{kind}_{name}")
+    except (TypeError, ValueError) as error:
+        raise FoveateError(f"{kind} {name!r} cannot be made with {settings}: {error}") from None

@@ -1,0 +1,109 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from foveate.attention import registry
+from foveate.attention.array_agent import ArrayAgent  # which makes all names known
+from foveate.errors import FoveateError
+
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "glimpse": ((None, 2, 4, 4, 1), (None, 2)),
+    "core": ((None, 3),),
+    "location": ((None, 3),),
+    "picker": ((None, 3), (None, None, 2)),
+    "context": ((None, 16, 20, 1),),
+    "stop": ((None, 3),),
+}
+EVERY = [(kind, name) for kind in SHAPES for name in registry.names(kind)]
+# that are not the defaults
+OTHER: dict[str, dict[str, Any]] = {
+    "glimpse dense": {"hidden": 3, "features": 5},
+    "glimpse convolutional": {"filters": [2, 3], "features": 5},
+    "core lstm": {"units": 3},
+    "core gru": {"units": 3},
+    "core relu": {"units": 3},
+    "location gaussian": {"hidden": 3, "std": 0.2, "learned": True},
+    "location cells": {"rows": 2, "columns": 3, "hidden": 3},
+    "picker categorical": {"hidden": 3},
+    "context convolutional": {"units": 3, "px": 10, "filters": [2, 3]},
+    "stop bernoulli": {"hidden": 3, "start": 0.25},
+}
+
+
+def test_there_is_a_part_of_every_kind() -> None:
+    assert {f"{kind} {name}" for kind, name in EVERY} == set(OTHER)
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_part_is_made_from_its_name_or_its_settings(kind: str, name: str) -> None:
+    assert registry.make(kind, name).name == f"{kind}_{name}"
+    settings = OTHER[f"{kind} {name}"]
+    made = registry.make(kind, {"name": name, **settings}, "mine")
+    assert made.name == "mine"
+    found = json.loads(json.dumps(made.get_config()))
+    assert {key: found[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_configuration_and_weights_make_the_same_part_again(kind: str, name: str) -> None:
+    made = registry.make(kind, {"name": name, **OTHER[f"{kind} {name}"]})
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
+    loaded = keras.saving.deserialize_keras_object(config)
+    assert type(loaded) is type(made)
+    assert loaded.get_config() == made.get_config()
+    for layer in (made, loaded):
+        layer.build(*SHAPES[kind])
+    loaded.set_weights(made.get_weights())
+    assert [v.path.split("/", 1)[1] for v in loaded.weights] == [v.path.split("/", 1)[1] for v in made.weights]
+    assert made.weights
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_a_part_that_is_saved_in_a_model_comes_back(
+    kind: str, name: str, tmp_path: Path, make_array_agent: Callable[..., ArrayAgent]
+) -> None:
+    settings = {"context": {"path": {"name": "gru", "units": 3}}}.get(kind, {})
+    agent = make_array_agent(group=2, **settings, **{kind: {"name": name, **OTHER[f"{kind} {name}"]}})
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras", compile=False)
+    assert loaded.settings == agent.settings
+    assert [v.path for v in loaded.trainable_variables] == [v.path for v in agent.trainable_variables]
+    for before, after in zip(agent.trainable_variables, loaded.trainable_variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(FoveateError, match=r"^core: no 'rnn'; known: gru, lstm, relu$"):
+        registry.make("core", "rnn")
+    with pytest.raises(FoveateError, match=r"^location: no None; known: cells, gaussian$"):
+        registry.make("location", {"hidden": 3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "text"),
+    [
+        ("core", {"name": "lstm", "unit": 3}, "core 'lstm' cannot be made with {'unit': 3}: .*unit"),
+        ("location", {"name": "cells", "row": 2}, "location 'cells' cannot be made with {'row': 2}: .*row"),
+        ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: .*-1"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named(kind: str, spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(FoveateError, match=text):
+        registry.make(kind, spec)
+
+
+def test_a_new_part_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_PARTS", {kind: dict(made) for kind, made in registry._PARTS.items()})
+
+    @registry.part("core", "clock")
+    class Clock(keras.layers.SimpleRNNCell):
+        pass
+
+    assert registry.names("core") == ["clock", "gru", "lstm", "relu"]
+    assert type(registry.make("core", {"name": "clock", "units": 2})) is Clock
+    assert keras.saving.get_registered_name(Clock) == "foveate>Clock"
