@@ -24,8 +24,8 @@ $(VENV)/.done: requirements.lock pyproject.toml workflow/setup.sh
 demo: setup ## run the workflow on the default configuration
 	source $(BIN)/activate && snakemake --cores $(CORES)
 
-test: setup ## run all tests
-	source $(BIN)/activate && pytest -n $(CORES)
+test: setup ## run all tests, and those of the model once more through JAX
+	source $(BIN)/activate && pytest -n $(CORES) && KERAS_BACKEND=jax pytest -n $(CORES) tests/attention
 
 lint: setup ## lint, formatting and types
 	source $(BIN)/activate && ruff check . && ruff format --check . \

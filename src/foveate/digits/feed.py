@@ -13,21 +13,15 @@ Batch = tuple[dict[str, Images], Labels]
 
 
 class Feed(keras.utils.PyDataset):
-    """Training batches of a task. Every epoch shows other images, the same ones wherever a training was stopped.
+    """The training batches of one epoch of a task, which shows other images than any other epoch.
 
-    Parameters
-    ----------
-    first : the epoch to begin with.
+    One epoch each, for Keras says that an epoch has ended before it has asked for the last batch.
     """
 
-    def __init__(self, task: Task, digits: Digits, seed: int, first: int = 0, **kwargs: Any) -> None:
+    def __init__(self, task: Task, digits: Digits, seed: int, epoch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.task, self.digits, self.seed = task, digits, seed
-        self._begin(first)
-
-    def _begin(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.order = np.random.default_rng([self.seed, TRAIN, epoch]).permutation(len(self.digits.labels))
+        self.task, self.digits, self.seed, self.epoch = task, digits, seed, epoch
+        self.order = np.random.default_rng([seed, TRAIN, epoch]).permutation(len(digits.labels))
 
     def __len__(self) -> int:
         return self.task.recipe.epoch // self.task.recipe.batch
@@ -38,9 +32,6 @@ class Feed(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, TRAIN, self.epoch, index])
         images, labels = self.task.draw(self.digits, rows, rng)
         return {"images": images}, labels
-
-    def on_epoch_end(self) -> None:
-        self._begin(self.epoch + 1)
 
 
 def fixed(task: Task, digits: Digits, stream: int) -> Batch:

@@ -69,15 +69,11 @@ def train(
         checkpoint.restore(learner, state)
         log.info("goes on after epoch %d of %d", state["epoch"], recipe.epochs)
     history: list[Row] = [] if state is None else state["history"]
-    if len(history) < recipe.epochs:
-        validation = fixed(task, data.validation, VALIDATION)
-        learner.fit(
-            Feed(task, data.train, seed, len(history)),
-            epochs=recipe.epochs,
-            initial_epoch=len(history),
-            callbacks=[Journal(task, seed, history, greedy, checkpoint, validation, out, show=show)],
-            verbose=0,
-        )
+    validation = fixed(task, data.validation, VALIDATION)
+    journal = Journal(task, seed, history, greedy, checkpoint, validation, out, show=show)
+    for epoch in range(len(history), recipe.epochs):
+        feed = Feed(task, data.train, seed, epoch)
+        learner.fit(feed, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, callbacks=[journal], verbose=0)
 
 
 class Journal(keras.callbacks.Callback):
