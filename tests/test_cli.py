@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from foveate.cli import main
+from foveate.cli import DIGITS, main
 from foveate.cohort.samples import read_samples
+from foveate.digits.tasks import TASKS
 
 DEFAULT = Path(__file__).parents[1] / "config" / "config.yaml"
-COMMANDS = ("samples", "overview", "train", "predict", "stage", "report")
+COMMANDS = ("samples", "overview", "train", "predict", "stage", "report", "digits")
 
 
 @pytest.fixture
@@ -200,3 +201,7 @@ def test_log_lines_where_there_is_no_terminal(work: Path, tiny_slide: Any) -> No
     )
     assert loud.stderr.endswith("INFO a.tsv: 180 slides of 36 patients\n")
     assert quiet.stderr == ""
+
+
+def test_the_command_offers_the_tasks_that_there_are() -> None:
+    assert tuple(TASKS) == DIGITS  # named twice, so that --help imports no model

@@ -13,8 +13,9 @@ LINE = "%(asctime)s %(levelname)s %(message)s"
 
 
 def quiet_libraries() -> None:
-    """Silence TensorFlow's start-up notes. Must come before its import."""
+    """Silence the start-up notes of TensorFlow and JAX. Must come before their import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("jax").setLevel(logging.WARNING)
 
 
 @contextmanager

@@ -70,9 +70,18 @@ def test_settings_change_what_they_name() -> None:
         ("[1]", "{}", "--agent [1]: expected an object"),
         ('{"glimpses": 7}', "{}", '--agent {"glimpses": 7}: expected an object with keys among steps, px'),
         ("{}", '{"prize": 1}', "keys among classification, every_step"),
+        ("{}", '{"reinforce": "much"}', "--loss: reinforce: 'much'; expected a number"),
+        ("{}", '{"every_step": 1}', "--loss: every_step: 1; expected bool"),
+        ("{}", '{"reward": "sparse"}', "reward: 'sparse'; expected one of terminal, dense"),
     ],
 )
 def test_settings_that_are_not_there_are_named(agent: str, loss: str, said: str) -> None:
     with pytest.raises(FoveateError) as error:
         changed(TASKS["mnist28"], agent=agent, recipe="{}", loss=loss)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("recipe", ['{"epochs": 0}', '{"epoch": 100}', '{"copies": 0}'])
+def test_a_recipe_without_a_step_is_refused(recipe: str) -> None:
+    with pytest.raises(FoveateError, match="expected at least 1 epoch of at least one batch"):
+        changed(TASKS["mnist28"], agent="{}", recipe=recipe, loss="{}")

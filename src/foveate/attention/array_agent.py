@@ -31,7 +31,7 @@ class ArrayAgent(keras.Model):
     classes : number K of classes.
     steps : glimpses T.
     px, scales : the sensor's side and number of squares.
-    glimpse, core, location, picker : parts by name, or by name and settings (`registry.make`).
+    glimpse, core, location, picker, action, baseline : parts by name, or by name and settings (`registry.make`).
     path : a second core over the first, whose state chooses places: the deep model, DRAM. None: the first does.
     context : the network that looks at the whole image and begins the path's state; it needs a path. None: the path
         begins with zeros and the first glimpse is at the middle.
@@ -54,6 +54,8 @@ class ArrayAgent(keras.Model):
         path: Spec | None = None,
         context: Spec | None = None,
         stop: Spec | None = None,
+        action: Spec = "dense",
+        baseline: Spec = "dense",
         start: float = 0.0,
         note: int = 64,
         truncate: int | None = None,
@@ -67,8 +69,8 @@ class ArrayAgent(keras.Model):
             raise FoveateError(f"steps: {steps}; expected at least 2 glimpses")
         self.settings: dict[str, Any] = {
             "classes": classes, "steps": steps, "px": px, "scales": scales, "glimpse": glimpse, "core": core,
-            "location": location, "picker": picker, "path": path, "context": context, "stop": stop, "start": start,
-            "note": note, "truncate": truncate, "seed": seed,
+            "location": location, "picker": picker, "path": path, "context": context, "stop": stop, "action": action,
+            "baseline": baseline, "start": start, "note": note, "truncate": truncate, "seed": seed,
         }  # fmt: skip
         self.steps, self.truncate = steps, truncate
         self.seeds = keras.random.SeedGenerator(seed)
@@ -82,8 +84,8 @@ class ArrayAgent(keras.Model):
         self.stop_network = None if stop is None else make("stop", stop, "stop_network")
         self.note_network = keras.layers.Dense(note, activation="relu", name="note_network")
         self.group_network = keras.layers.Dense(2 * note, activation="relu", name="group_network")
-        self.action_network = keras.layers.Dense(classes, name="action_network")
-        self.baseline_network = keras.layers.Dense(1, name="baseline_network")
+        self.action_network = make("action", action, "action_network", classes=classes)
+        self.baseline_network = make("baseline", baseline, "baseline_network")
 
     def build(self, input_shape: dict[str, Any]) -> None:
         _, group, height, width, channels = input_shape["images"]

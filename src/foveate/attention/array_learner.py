@@ -8,9 +8,15 @@ from keras import ops
 
 from foveate.attention import losses
 from foveate.attention.array_agent import ArrayAgent
+from foveate.errors import FoveateError
 
 PARTS = ("classification", "reinforce", "baseline_error", "entropy", "accuracy", "glimpses")
 CLASSIFICATION = {"cross_entropy": losses.cross_entropy, "squared_error": losses.squared_error}
+CHOICES = {
+    "classification": tuple(CLASSIFICATION),
+    "reward": ("terminal", "dense"),
+    "compare": ("baseline", "copies"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,11 @@ class HybridLoss:
     reinforce: float = 1.0
     baseline: float = 1.0
     entropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise FoveateError(f"{name}: {getattr(self, name)!r}; expected one of {', '.join(known)}")
 
     def rows(self, label: Any, rollout: dict[str, Any], copies: int = 1) -> dict[str, Any]:
         """Each part, a number a row (R,), by name, and `total`. label (R,); see `ArrayAgent.call` for the rollout."""
@@ -89,6 +100,8 @@ class ArrayLearner(keras.Model):
     """
 
     def __init__(self, agent: ArrayAgent, loss: HybridLoss, copies: int = 1, **kwargs: Any) -> None:
+        if loss.compare == "copies" and copies < 2:
+            raise FoveateError(f"compare: copies, with {copies} of each row; expected at least 2")
         super().__init__(**kwargs)
         self.agent, self.hybrid, self.copies = agent, loss, copies
         self.parts = {name: keras.metrics.Mean(name=name) for name in PARTS}

@@ -36,8 +36,10 @@ def names(kind: str) -> list[str]:
     return sorted(_PARTS.get(kind, {}))
 
 
-def make(kind: str, spec: Spec, label: str | None = None) -> Any:
-    """A part from its name, or from a mapping of its name and settings; `label` becomes the layer's own name.
+def make(kind: str, spec: Spec, label: str | None = None, **given: Any) -> Any:
+    """A part from its name, or from a mapping of its name and settings, with what is `given` beside.
+
+    `label` becomes the layer's own name.
 
     Raises FoveateError, naming what there is, for a name or a setting that is not known.
     """
@@ -48,6 +50,6 @@ def make(kind: str, spec: Spec, label: str | None = None) -> Any:
     except KeyError:
         raise FoveateError(f"{kind}: no {name!r}; known: {', '.join(names(kind))}") from None
     try:
-        return maker(**settings, name=label or f"{kind}_{name}")
+        return maker(**settings, **given, name=label or f"{kind}_{name}")
     except (TypeError, ValueError) as error:
         raise FoveateError(f"{kind} {name!r} cannot be made with {settings}: {error}") from None

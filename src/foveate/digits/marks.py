@@ -1,5 +1,6 @@
 """How well a trained agent does: greedy, one sample, the mean of M samples, and uniformly random places."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from foveate.attention.array_learner import Rollouts
 from foveate.attention.losses import average_copies, last_looked
 from foveate.digits.feed import Batch
 
+log = logging.getLogger(__name__)
 COPIES = 10
 BATCH = 500
 
@@ -32,6 +34,7 @@ def error_rates(looks: dict[str, Rollouts], batch: Batch) -> dict[str, dict[str,
     images, labels = batch
     found: dict[str, dict[str, float]] = {}
     for way, look in looks.items():
+        log.info("%d test images, %s", len(labels), way)
         answer, glimpses = answers(look, images)
         wrong = answer.argmax(-1) != np.repeat(labels, look.copies)
         found[way] = {"error": float(wrong.mean()), "glimpses": glimpses}

@@ -5,7 +5,7 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from foveate.errors import FoveateError
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 Labels = np.ndarray[Any, np.dtype[np.int32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+Settings = TypeVar("Settings", "Recipe", HybridLoss)
 Draw = Callable[[Digits, Rows, np.random.Generator], tuple[Images, Labels]]
 
 
@@ -36,6 +37,10 @@ class Recipe:
     copies: int = 1
     rate: float = 1e-3
     clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch, self.copies) < 1 or self.epoch < self.batch:
+            raise FoveateError(f"{self}: expected at least 1 epoch of at least one batch, with at least 1 copy")
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,14 @@ def changed(task: Task, *, agent: str, recipe: str, loss: str) -> Task:
     return dataclasses.replace(
         task,
         agent={**task.agent, **new["agent"]},
-        recipe=dataclasses.replace(task.recipe, **new["recipe"]),
-        loss=dataclasses.replace(task.loss, **new["loss"]),
+        recipe=_replaced("recipe", task.recipe, new["recipe"]),
+        loss=_replaced("loss", task.loss, new["loss"]),
     )
+
+
+def _replaced(name: str, settings: Settings, new: dict[str, Any]) -> Settings:
+    for key, value in new.items():
+        kind = type(getattr(settings, key))
+        if not (type(value) is kind or (kind is float and type(value) is int)):
+            raise FoveateError(f"--{name}: {key}: {value!r}; expected {'a number' if kind is float else kind.__name__}")
+    return dataclasses.replace(settings, **new)

@@ -20,6 +20,7 @@ from foveate.digits.marks import answers, rolled
 from foveate.digits.mnist import Mnist
 from foveate.digits.pictures import path_strip
 from foveate.digits.tasks import Task
+from foveate.errors import FoveateError
 from foveate.files import write_json
 from foveate.stages.determinism import seeded
 from foveate.stages.training.checkpoint import Checkpoint
@@ -112,7 +113,8 @@ class Journal(keras.callbacks.Callback):
         row: Row = {name: float(value) for name, value in (logs or {}).items()}
         bad = [name for name, value in row.items() if not math.isfinite(value)]
         if bad:
-            raise FloatingPointError(f"epoch {epoch + 1}: {', '.join(bad)} not finite: the training has diverged")
+            what = f"epoch {epoch + 1}: {', '.join(bad)}: not a finite number, the training has diverged"
+            raise FoveateError(f"{what}; try a lower rate, for example --recipe '{{\"rate\": 0.0003}}'")
         row |= self._validated()
         row |= {"epoch": epoch + 1.0, "seconds": time.perf_counter() - self.began}
         self.history.append(row)
