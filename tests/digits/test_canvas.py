@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveate.digits.canvas import PIECE_PX, cluttered, translated
+from foveate.digits.canvas import PIECE_PX, cluttered, shifted, translated
 
 
 def rng() -> np.random.Generator:
@@ -92,3 +92,14 @@ def test_the_digits_themselves_are_left_as_they_are() -> None:
     digits = np.zeros((4, 28, 28), np.uint8)
     cluttered(digits, 28, 3, np.full((1, 28, 28), 9, np.uint8), rng())
     assert digits.max() == 0
+
+
+def test_shifted_images_move_by_so_many_pixels_at_most_and_leave_black() -> None:
+    image = np.zeros((1, 5, 7), np.uint8)
+    image[0, 2, 3] = 9
+    found = np.concatenate([shifted(image, 2, np.random.default_rng(seed)) for seed in range(200)])
+    assert (found.sum(axis=(1, 2)) == 9).all()
+    places = {(int(row) - 2, int(column) - 3) for _, row, column in np.argwhere(found)}
+    assert places == {(down, across) for down in range(-2, 3) for across in range(-2, 3)}
+    edge = np.full((50, 3, 3), 9, np.uint8)
+    assert set((shifted(edge, 1, np.random.default_rng(0)) > 0).sum(axis=(1, 2)).tolist()) == {4, 6, 9}

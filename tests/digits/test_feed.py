@@ -42,3 +42,12 @@ def test_validation_and_test_images_are_always_the_same_and_differ() -> None:
     assert found.tolist() == list(range(10))
     np.testing.assert_array_equal(images["images"], fixed(MOVED, DIGITS, TEST)[0]["images"])
     assert (images["images"] != fixed(MOVED, DIGITS, VALIDATION)[0]["images"]).any()
+
+
+def test_training_images_are_moved_where_the_recipe_says_so() -> None:
+    moved = dataclasses.replace(PLAIN, recipe=Recipe(epochs=3, epoch=10, batch=5, shift=1))
+    images = [Feed(task, DIGITS, seed=1, epoch=0)[0][0]["images"] for task in (PLAIN, moved)]
+    inner = [image[:, 0, 1:-1, 1:-1, 0].astype(int).sum() for image in images]
+    assert inner[0] != inner[1]
+    assert images[0].shape == images[1].shape
+    np.testing.assert_array_equal(fixed(moved, DIGITS, TEST)[0]["images"], fixed(PLAIN, DIGITS, TEST)[0]["images"])

@@ -21,6 +21,13 @@ def translated(digits: NDArray[np.uint8], side: int, rng: np.random.Generator) -
     return canvas
 
 
+def shifted(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image moved by -most to `most` px down and across, black where it came from. (B, h, w), the same shape."""
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+    return windows[np.arange(len(images)), *_drawn((2 * most + 1,) * 2, (len(images),), rng)]
+
+
 def cluttered(
     digits: NDArray[np.uint8], side: int, pieces: int, source: NDArray[np.uint8], rng: np.random.Generator
 ) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from foveate.digits.canvas import shifted
 from foveate.digits.mnist import Digits
 from foveate.digits.tasks import Images, Labels, Task
 
@@ -31,6 +32,9 @@ class Feed(keras.utils.PyDataset):
         rows = np.take(self.order, np.arange(index * size, (index + 1) * size), mode="wrap")
         rng = np.random.default_rng([self.seed, TRAIN, self.epoch, index])
         images, labels = self.task.draw(self.digits, rows, rng)
+        if self.task.recipe.shift:
+            moved = shifted(images.reshape(-1, *images.shape[2:4]), self.task.recipe.shift, rng)
+            images = moved.reshape(images.shape)
         return {"images": images}, labels
 
 

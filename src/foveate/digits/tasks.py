@@ -28,7 +28,7 @@ class Recipe:
     """How a task is trained.
 
     epoch : images, or groups, an epoch. copies : rollouts M of each in training. rate : of Adam; it falls along a
-    cosine to a hundredth. clip : largest norm of the gradient.
+    cosine to a hundredth. clip : largest norm of the gradient. shift : training images are moved by up to so many px.
     """
 
     epochs: int
@@ -37,9 +37,10 @@ class Recipe:
     copies: int = 1
     rate: float = 1e-3
     clip: float = 5.0
+    shift: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, self.copies) < 1 or self.epoch < self.batch:
+        if min(self.epochs, self.batch, self.copies, self.shift + 1) < 1 or self.epoch < self.batch:
             raise FoveateError(f"{self}: expected at least 1 epoch of at least one batch, with at least 1 copy")
 
 
@@ -107,7 +108,9 @@ GROUP_LOSS = HybridLoss(reinforce=0.03, normalise=False)
 
 # Mnih et al. 2014, section 4.1-4.2; Ba et al. 2015 for the context; Yarin 2017 for the groups
 TASKS: dict[str, Task] = {
-    "mnist28": _digit(28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 1.0}, Recipe(epochs=150)),
+    "mnist28": _digit(
+        28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 1.0}, Recipe(epochs=100, shift=1)
+    ),
     "translated60": _digit(
         60, 12, 3, None, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=80)
     ),
@@ -119,9 +122,9 @@ TASKS: dict[str, Task] = {
         {"steps": 8, "glimpse": DENSE, "core": LSTM, "path": LSTM, "context": "convolutional"},
         Recipe(epochs=80),
     ),
-    "group1": _group(GroupRule(5, (1, 2), (0, 1, 2)), 30, Recipe(epochs=20, epoch=20_000)),
-    "group2": _group(GroupRule(5, (0,), (0, 1, 2)), 15, Recipe(epochs=20, epoch=20_000)),
-    "group3": _group(GroupRule(4, (0,), (2, 1)), 24, Recipe(epochs=20, epoch=20_000)),
+    "group1": _group(GroupRule(5, (1, 2), (0, 1, 2)), 30, Recipe(epochs=20, epoch=20_000, shift=1)),
+    "group2": _group(GroupRule(5, (0,), (0, 1, 2)), 15, Recipe(epochs=20, epoch=20_000, shift=1)),
+    "group3": _group(GroupRule(4, (0,), (2, 1)), 24, Recipe(epochs=20, epoch=20_000, shift=1)),
 }  # fmt: skip
 
 
