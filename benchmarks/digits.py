@@ -120,13 +120,6 @@ class Work:
         images = rng.integers(0, 256, (BATCH, 1, side, side, 1)).astype(np.uint8)
         batch = {"images": images}, rng.integers(0, 10, BATCH).astype(np.int32)
 
-        class Same(keras.utils.PyDataset):
-            def __len__(self) -> int:
-                return BATCHES
-
-            def __getitem__(self, index: int) -> Any:
-                return batch
-
         class Answers(keras.Model):
             def call(self, inputs: dict[str, Any]) -> Any:
                 return agent(inputs)["logits"][:, -1]
@@ -135,11 +128,12 @@ class Work:
             def call(self, inputs: dict[str, Any]) -> Any:
                 return inputs["images"][:, 0, 0, 0, 0]
 
-        self.batches, self.learner = Same(), ArrayLearner(agent, HybridLoss())
+        self.batches, self.learner = _repeated(batch), ArrayLearner(agent, HybridLoss())
         self.answers, self.blind = Answers(), Blind()
+        how = {"jit_compile": compiles(), "steps_per_execution": 1 if compiles() else 10}
         for model in (self.answers, self.blind):
-            model.compile(jit_compile=compiles())
-        self.learner.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=compiles())
+            model.compile(**how)
+        self.learner.compile(optimizer=keras.optimizers.Adam(1e-3), **how)
         self.train()
         self.infer()
         self.move()
@@ -153,6 +147,26 @@ class Work:
     def move(self) -> float:
         """The same images to a model that looks at one pixel."""
         return _seconds(lambda: self.blind.predict(self.batches, verbose=0))
+
+
+def _repeated(batch: Any) -> Any:
+    """The same batch `BATCHES` times, in the form that costs a backend least."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"remapping": False})  # as in foveate.digits.training
+        return tf.data.Dataset.from_tensors(batch).repeat(BATCHES)
+
+    class Same(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return BATCHES
+
+        def __getitem__(self, index: int) -> Any:
+            return batch
+
+    return Same()
 
 
 def _seconds(work: Callable[[], object]) -> float:

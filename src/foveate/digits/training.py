@@ -28,6 +28,7 @@ from foveate.stages.training.checkpoint import Checkpoint
 log = logging.getLogger(__name__)
 PICTURES = 10  # times in a training that TensorBoard gets the glimpse paths
 SHOWN = 8  # examples in them
+STEPS_AT_ONCE = 10  # of TensorFlow's graph, before Python looks at it again
 LEAST = 0.01  # of the rate, at the end
 Row = dict[str, float]
 
@@ -63,7 +64,8 @@ def train(
     steps = recipe.epochs * (recipe.epoch // recipe.batch)
     rate = keras.optimizers.schedules.CosineDecay(recipe.rate, steps, alpha=LEAST)
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=recipe.clip)
-    learner.compile(optimizer=optimizer, jit_compile=compiles())
+    at_once = 1 if compiles() else STEPS_AT_ONCE
+    learner.compile(optimizer=optimizer, jit_compile=compiles(), steps_per_execution=at_once)
     optimizer.build(learner.trainable_variables)
     state = checkpoint.load()
     if state is not None:
@@ -106,7 +108,7 @@ class Journal(keras.callbacks.Callback):
         self.bar = tqdm(total=total, desc=text, leave=False, disable=not self.show)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.bar.update()
+        self.bar.update(batch + 1 - self.bar.n)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.bar.close()
