@@ -18,7 +18,10 @@ SHAPES: dict[str, tuple[Any, ...]] = {
     "picker": ((None, 3), (None, None, 2)),
     "context": ((None, 16, 20, 1),),
     "stop": ((None, 3),),
+    "action": ((None, None, 3),),
+    "baseline": ((None, None, 3),),
 }
+GIVEN = {"action": {"classes": 3}}  # by the agent
 EVERY = [(kind, name) for kind in SHAPES for name in registry.names(kind)]
 # that are not the defaults
 OTHER: dict[str, dict[str, Any]] = {
@@ -32,6 +35,9 @@ OTHER: dict[str, dict[str, Any]] = {
     "picker categorical": {"hidden": 3},
     "context convolutional": {"units": 3, "px": 10, "filters": [2, 3]},
     "stop bernoulli": {"hidden": 3, "start": 0.25},
+    "action dense": {"use_bias": False},
+    "baseline dense": {"use_bias": False},
+    "baseline constant": {},
 }
 
 
@@ -41,9 +47,9 @@ def test_there_is_a_part_of_every_kind() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_a_part_is_made_from_its_name_or_its_settings(kind: str, name: str) -> None:
-    assert registry.make(kind, name).name == f"{kind}_{name}"
+    assert registry.make(kind, name, **GIVEN.get(kind, {})).name == f"{kind}_{name}"
     settings = OTHER[f"{kind} {name}"]
-    made = registry.make(kind, {"name": name, **settings}, "mine")
+    made = registry.make(kind, {"name": name, **settings}, "mine", **GIVEN.get(kind, {}))
     assert made.name == "mine"
     found = json.loads(json.dumps(made.get_config()))
     assert {key: found[key] for key in settings} == settings
@@ -51,7 +57,7 @@ def test_a_part_is_made_from_its_name_or_its_settings(kind: str, name: str) -> N
 
 @pytest.mark.parametrize(("kind", "name"), EVERY)
 def test_configuration_and_weights_make_the_same_part_again(kind: str, name: str) -> None:
-    made = registry.make(kind, {"name": name, **OTHER[f"{kind} {name}"]})
+    made = registry.make(kind, {"name": name, **OTHER[f"{kind} {name}"]}, **GIVEN.get(kind, {}))
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
     loaded = keras.saving.deserialize_keras_object(config)
     assert type(loaded) is type(made)
@@ -89,6 +95,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     [
         ("core", {"name": "lstm", "unit": 3}, "core 'lstm' cannot be made with {'unit': 3}: .*unit"),
         ("location", {"name": "cells", "row": 2}, "location 'cells' cannot be made with {'row': 2}: .*row"),
+        ("action", {"name": "dense"}, "action 'dense' cannot be made with {}: .*classes"),
         ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: .*-1"),
     ],
 )
