@@ -63,6 +63,7 @@ class Train:
     pretrain_patches: int
     epochs: int
     batch: int
+    copies: int
     learning_rate: float
     threads: int
     reinforce: float

@@ -89,7 +89,7 @@ def made_up_groups(rows: int, group: int) -> dict[str, Any]:
 
 
 def made_up_rollout(rows: int = 3, steps: int = 3, grid: tuple[int, int] = (3, 4), seed: int = 0) -> dict[str, Any]:
-    """The x of a Learner: `rows` slides that differ; every cell is tissue, the cells of a row are all different."""
+    """The x of a Learner: `rows` slides that differ; every cell is a candidate, the choices of a row all different."""
     rng = np.random.default_rng(seed)
     overview = rng.integers(0, 256, (rows, *grid, 3)).repeat(4, 1).repeat(4, 2)
     return {
@@ -97,10 +97,11 @@ def made_up_rollout(rows: int = 3, steps: int = 3, grid: tuple[int, int] = (3, 4
         "tissue": np.ones((rows, *grid), bool),
         "pixels": rng.integers(0, 256, (rows, steps, 2, 16, 16, 3)).astype(np.uint8),
         "where": rng.uniform(-1, 1, (rows, steps, 2)).astype(np.float32),
-        "cell": rng.random((rows, grid[0] * grid[1])).argsort(1)[:, :steps].astype(np.int32),
+        "candidates": np.tile(np.arange(grid[0] * grid[1], dtype=np.int32), (rows, 1)),
+        "choice": rng.random((rows, grid[0] * grid[1])).argsort(1)[:, :steps].astype(np.int32),
         "label": (np.arange(rows) % 4).astype(np.int32),
         "weight": np.ones(rows, np.float32),
-        "lesion": np.zeros((rows, *grid), np.int32),
+        "lesion": np.zeros((rows, grid[0] * grid[1]), np.int32),
     }
 
 

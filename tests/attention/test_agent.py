@@ -8,80 +8,89 @@ import numpy as np
 import pytest
 from keras import ops
 
-from foveate.attention.agent import WEAKEST, Agent, FirstLook, Fixation, visit
+from foveate.attention.agent import WEAKEST, Agent, visit
+from foveate.attention.steps import Steps
 
 Run = Callable[..., dict[str, np.ndarray]]
 
 
 def step_by_step(agent: Agent, x: dict[str, Any]) -> dict[str, np.ndarray]:
-    """What `Agent.call` gives, from the models that make a rollout."""
-    first, fixation = FirstLook(agent), Fixation(agent)
-    tissue = x["tissue"]
-    memory = first.predict_on_batch({"overview": x["overview"], "tissue": tissue})
-    memory["allowed"] = tissue.reshape(len(tissue), -1)
+    """What `Agent.call` gives, from the steps of a rollout."""
+    copies = len(x["choice"]) // len(x["candidates"])
+    steps, chance = Steps(agent, "greedy", copies), np.zeros(len(x["choice"]), np.float32)
+    scene, memory = steps.begin(x["overview"], x["tissue"], x["candidates"])
     log_p, logits = [], []
-    for t in range(x["cell"].shape[1]):
-        log_p.append(memory.pop("log_p"))
-        seen = {"pixels": x["pixels"][:, t], "where": x["where"][:, t], "cell": x["cell"][:, t], "tissue": tissue}
-        memory |= fixation.predict_on_batch(memory | seen)
-        logits.append(memory.pop("logits"))
-    chosen = [np.take_along_axis(p, x["cell"][:, t, None], 1)[:, 0] for t, p in enumerate(log_p)]
+    for t in range(x["choice"].shape[1]):
+        log_p.append(ops.convert_to_numpy(steps.choose(scene, memory, chance)[2]))
+        memory, answer = steps.absorb(scene, memory, x["pixels"][:, t], x["where"][:, t], x["choice"][:, t])
+        logits.append(ops.convert_to_numpy(answer))
+    chosen = [np.take_along_axis(p, x["choice"][:, t, None], 1)[:, 0] for t, p in enumerate(log_p)]
     return {"logits": np.stack(logits, 1), "log_p": np.stack(log_p, 1), "log_pi": np.stack(chosen, 1)}
+
+
+def begun(agent: Agent, x: dict[str, Any], copies: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
+    return agent.begin(*(ops.array(x[name]) for name in ("overview", "tissue", "candidates")), copies)
 
 
 @pytest.fixture(scope="module")
 def rollout(make_rollout: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """Four slides of different tissue, five steps; the last slide has three tissue cells, so it is seen again."""
+    """Four slides with 12, 9, 8 and 3 candidates, five steps; of the last one, places are seen again."""
     x = make_rollout(rows=4, steps=5, grid=(3, 4))
+    x["candidates"][1] = [0, 1, 2, 4, 5, 6, 8, 9, 10, -1, -1, -1]
+    x["candidates"][2] = [0, 1, 2, 3, 4, 5, 6, 7, -1, -1, -1, -1]
+    x["candidates"][3] = [4, 5, 6, *[-1] * 9]
     x["tissue"][1, :, 3] = x["tissue"][2, 2] = x["tissue"][3] = False
     x["tissue"][3, 1, :3] = True
-    x["cell"][:] = [[0, 11, 3, 8, 5], [1, 0, 10, 9, 4], [7, 2, 3, 6, 0], [6, 4, 5, 4, 6]]
+    x["choice"][:] = [[0, 11, 3, 8, 5], [1, 0, 8, 7, 4], [7, 2, 3, 6, 0], [2, 0, 1, 0, 2]]
     return x
 
 
 def test_the_start_of_a_rollout(agent: Agent, rollout: dict[str, Any]) -> None:
-    memory = agent.begin(ops.array(rollout["overview"]), ops.array(rollout["tissue"]))
-    shapes = {name: tuple(value.shape) for name, value in memory.items()}
-    assert shapes == {
-        "h": (4, 8), "c": (4, 8), "strongest": (4, 4), "cells": (4, 12, 8), "salience": (4, 12), "inhibition": (4, 12),
-    }  # fmt: skip
+    scene, memory = begun(agent, rollout, copies=2)
+    shapes = [{name: tuple(value.shape) for name, value in part.items()} for part in (scene, memory)]
+    assert shapes == [
+        {"cells": (4, 12, 8), "salience": (4, 12), "places": (4, 12, 2), "open": (4, 12)},
+        {"h": (8, 8), "c": (8, 8), "strongest": (8, 4), "inhibition": (8, 12), "allowed": (8, 12)},
+    ]
     assert not np.asarray(memory["h"]).any()
     assert not np.asarray(memory["inhibition"]).any()
     assert (np.asarray(memory["strongest"]) == WEAKEST).all()
+    np.testing.assert_array_equal(np.asarray(memory["allowed"]), (rollout["candidates"] >= 0).repeat(2, axis=0))
+    assert np.asarray(scene["places"])[1, :9].tolist() == [[r, c] for r in range(3) for c in range(3)]
 
 
 def test_what_is_seen_changes_the_memory(agent: Agent, rollout: dict[str, Any]) -> None:
-    before = agent.begin(ops.array(rollout["overview"]), ops.array(rollout["tissue"]))
+    scene, before = begun(agent, rollout)
     vector, evidence = agent.glimpse_network(ops.array(rollout["pixels"][:, 0]), ops.array(rollout["where"][:, 0]))
-    after = agent.absorb(before, vector, evidence, ops.array(rollout["cell"][:, 0]), columns=4)
+    after = agent.absorb(scene, before, vector, evidence, ops.array(rollout["choice"][:, 0]))
     assert {k: tuple(v.shape) for k, v in after.items()} == {k: tuple(v.shape) for k, v in before.items()}
-    for name in ("cells", "salience"):
-        np.testing.assert_array_equal(np.asarray(after[name]), np.asarray(before[name]))
     for name in ("h", "c", "strongest"):
         assert (np.abs(np.asarray(after[name]) - np.asarray(before[name])).max(1) > 1e-3).all()
-    np.testing.assert_array_equal(np.asarray(after["inhibition"]).argmax(1), rollout["cell"][:, 0])
+    np.testing.assert_array_equal(np.asarray(after["inhibition"]).argmax(1), rollout["choice"][:, 0])
+    closed = np.asarray(before["allowed"]) & ~np.asarray(after["allowed"])
+    assert [np.flatnonzero(row).tolist() for row in closed] == [[c] for c in rollout["choice"][:, 0].tolist()]
 
 
 def test_inhibition_adds_up(agent: Agent, rollout: dict[str, Any]) -> None:
-    start = agent.begin(ops.array(rollout["overview"]), ops.array(rollout["tissue"]))
+    scene, start = begun(agent, rollout)
     marked = {**start, "inhibition": ops.ones((4, 12))}
-    zeros, evidence, cell = ops.zeros((4, 8)), ops.zeros((4, 4)), ops.array([0, 5, 11, 3])
-    one, more = (agent.absorb(m, zeros, evidence, cell, columns=4)["inhibition"] for m in (start, marked))
+    zeros, evidence, choice = ops.zeros((4, 8)), ops.zeros((4, 4)), ops.array([0, 5, 7, 2])
+    one, more = (agent.absorb(scene, m, zeros, evidence, choice)["inhibition"] for m in (start, marked))
     np.testing.assert_allclose(np.asarray(more), np.asarray(one) + 1, rtol=1e-6)
 
 
 def test_the_strongest_evidence_is_kept(agent: Agent, rollout: dict[str, Any]) -> None:
-    memory = agent.begin(ops.array(rollout["overview"][:1]), ops.array(rollout["tissue"][:1]))
+    scene, memory = begun(agent, {name: rollout[name][:1] for name in ("overview", "tissue", "candidates")})
     evidence = np.array([[-1, -2, -3, -9], [-2, -1, -3, -9], [-3, -3, -0.5, -9]], np.float32)
     found = []
     for step in evidence:
-        memory = agent.absorb(memory, ops.zeros((1, 8)), ops.array(step[None]), ops.array([0]), columns=4)
+        memory = agent.absorb(scene, memory, ops.zeros((1, 8)), ops.array(step[None]), ops.array([0]))
         found.append(np.asarray(memory["strongest"])[0])
     np.testing.assert_allclose(found, [[-1, -2, -3, WEAKEST], [-1, -1, -3, WEAKEST], [-1, -1, -0.5, WEAKEST]])
 
 
 def test_the_answer_depends_on_the_strongest_evidence(agent: Agent, rollout: dict[str, Any]) -> None:
-    memory = agent.begin(ops.array(rollout["overview"]), ops.array(rollout["tissue"]))
+    _, memory = begun(agent, rollout)
     stronger = {**memory, "strongest": memory["strongest"] + ops.array([[0.0, 0, 0, 4]])}
     assert agent.answer(memory).shape == (4, 4)
     assert np.abs(np.asarray(agent.answer(stronger)) - np.asarray(agent.answer(memory))).min() > 1e-4
@@ -101,24 +110,42 @@ def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, A
     assert np.ptp(replay["log_p"][0, :, [1, 2, 4]], axis=1).min() > 1e-3
 
 
-def test_a_visited_cell_cannot_be_chosen_until_all_were(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
+def test_a_visited_place_cannot_be_chosen_until_all_were(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
     possible = run(agent, rollout)["log_p"] > -1e8
-    np.testing.assert_array_equal(possible[:, 0], rollout["tissue"].reshape(4, 12))
+    np.testing.assert_array_equal(possible[:, 0], rollout["candidates"] >= 0)
     for row in range(3):
         for t in range(1, 5):
-            expected = rollout["tissue"][row].ravel().copy()
-            expected[rollout["cell"][row, :t]] = False
+            expected = rollout["candidates"][row] >= 0
+            expected[rollout["choice"][row, :t]] = False
             np.testing.assert_array_equal(possible[row, t], expected)
-    # cells 4, 5 and 6 in the order 6, 4, 5; then anew: 4
+    # three candidates in the order 2, 0, 1; then anew: 0
     cells = [np.flatnonzero(step).tolist() for step in possible[3]]
-    assert cells == [[4, 5, 6], [4, 5], [5], [4, 5, 6], [5, 6]]
+    assert cells == [[0, 1, 2], [0, 1], [1], [0, 1, 2], [1, 2]]
 
 
 def test_visits() -> None:
-    tissue = np.array([[True, True, False, True], [True, False, False, True], [False, False, True, False]])
+    open_ = np.array([[True, True, False, True], [True, False, False, True], [False, False, True, False]])
     allowed = np.array([[True, False, False, True], [False, False, False, True], [False, False, True, False]])
-    after = visit(ops.array(allowed), ops.array(tissue), ops.array([0, 3, 2]))
-    np.testing.assert_array_equal(np.asarray(after), [[False, False, False, True], tissue[1], tissue[2]])
+    after = visit(ops.array(allowed), ops.array(open_), ops.array([0, 3, 2]))
+    np.testing.assert_array_equal(np.asarray(after), [[False, False, False, True], open_[1], open_[2]])
+    twice = visit(ops.array(allowed.repeat(2, 0)), ops.array(open_), ops.array([0, 3, 3, 0, 2, 2]))
+    expected = [[False] * 3 + [True], [True] + [False] * 3, open_[1], allowed[1], open_[2], open_[2]]
+    np.testing.assert_array_equal(np.asarray(twice), expected)
+
+
+def test_copies_are_rollouts_of_their_own(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
+    """Two rollouts of each slide, in one replay and in a replay each."""
+    rng = np.random.default_rng(0)
+    scenes = {name: rollout[name] for name in ("overview", "tissue", "candidates")}
+    rows = {name: rollout[name].repeat(2, axis=0) for name in ("pixels", "where", "choice")}
+    rows["pixels"][1::2] = rng.integers(0, 256, rows["pixels"][1::2].shape)
+    rows["choice"][1::2] = rollout["choice"][:, ::-1]
+    together = run(agent, scenes | rows)
+    for k in range(2):
+        alone = run(agent, scenes | {name: value[k::2] for name, value in rows.items()})
+        for name in alone:
+            np.testing.assert_allclose(together[name][k::2], alone[name], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(step_by_step(agent, scenes | rows)["logits"], together["logits"], atol=1e-5)
 
 
 def test_the_baseline_knows_only_what_was_seen_before(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
@@ -140,7 +167,7 @@ def test_the_class_is_not_guessed_from_the_overview(agent: Agent, rollout: dict[
 
 def test_more_steps_than_in_training(make_agent: Callable[..., Agent], rollout: dict[str, Any], run: Run) -> None:
     agent = make_agent()
-    two = {name: v[:, :2] if name in ("pixels", "where", "cell") else v for name, v in rollout.items()}
+    two = {name: v[:, :2] if name in ("pixels", "where", "choice") else v for name, v in rollout.items()}
     short = run(agent, two)
     long = step_by_step(agent, rollout)
     np.testing.assert_allclose(long["logits"][:, :2], short["logits"], atol=1e-5)

@@ -30,9 +30,14 @@ def tissue() -> np.ndarray:
     return np.ones((1, ROWS, COLUMNS), bool)
 
 
+def every(tissue: np.ndarray) -> np.ndarray:
+    """All cells of each slide as candidates."""
+    return np.tile(np.arange(tissue[0].size, dtype=np.int32), (len(tissue), 1))
+
+
 def look(network: ContextNetwork, overview: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features (R, C, features) and salience (R, C) of one slide."""
-    cells, salience = network(ops.array(overview), ops.array(tissue))
+    cells, salience = network(ops.array(overview), ops.array(tissue), ops.array(every(tissue)))
     assert (cells.shape, salience.shape) == ((1, tissue.size, FEATURES), (1, tissue.size))
     return np.asarray(cells).reshape(*tissue.shape[1:], FEATURES), np.asarray(salience).reshape(tissue.shape[1:])
 
@@ -119,15 +124,27 @@ def test_slides_of_a_batch_have_nothing_to_do_with_each_other(
     both = np.concatenate([overview, rng.integers(0, 256, overview.shape).astype(np.uint8)])
     half = tissue.copy()
     half[:, 4:] = False
-    cells, salience = network(ops.array(both), ops.array(np.concatenate([tissue, half])))
+    tissues = np.concatenate([tissue, half])
+    cells, salience = network(ops.array(both), ops.array(tissues), ops.array(every(tissues)))
     alone = look(network, overview, tissue)
     np.testing.assert_allclose(np.asarray(cells)[0].reshape(alone[0].shape), alone[0], atol=1e-5)
     np.testing.assert_allclose(np.asarray(salience)[0].reshape(alone[1].shape), alone[1], atol=1e-5)
 
 
+def test_only_candidates_are_told_of(network: ContextNetwork, overview: np.ndarray, tissue: np.ndarray) -> None:
+    both = np.concatenate([overview, 255 - overview])
+    all_cells, all_salience = look(network, overview, tissue)
+    some = ops.array([[5, 40, 107, 0], [1, 1, 2, 3]], "int32")
+    cells, salience = network(ops.array(both), ops.array(np.concatenate([tissue, tissue])), some)
+    np.testing.assert_allclose(np.asarray(cells)[0], all_cells.reshape(-1, FEATURES)[[5, 40, 107, 0]], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(salience)[0], all_salience.ravel()[[5, 40, 107, 0]], atol=1e-5)
+
+
 def test_the_smallest_cells_need_no_pooling() -> None:
     network = ContextNetwork(FEATURES, 4)
-    cells, _ = network(ops.ones((2, 12, 20, 3), "uint8"), ops.ones((2, 3, 5), "bool"))
+    cells, _ = network(
+        ops.ones((2, 12, 20, 3), "uint8"), ops.ones((2, 3, 5), "bool"), ops.array([[*range(15)]] * 2, "int32")
+    )
     assert cells.shape == (2, 15, FEATURES)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from foveate.attention.agent import Agent, FirstLook
+from foveate.attention.agent import Agent
 from foveate.attention.learner import (
     MAX_LESIONS,
     PARTS,
@@ -18,6 +18,7 @@ from foveate.attention.learner import (
     hybrid_loss,
     unvisited_lesion,
 )
+from foveate.attention.steps import Steps
 
 WEIGHTS = LossWeights(reinforce=0.1, baseline=0.5, guidance=0.3, entropy=0.02, discount=0.9)
 EAGER = keras.backend.backend() == "tensorflow"  # which runs in a moment what JAX has to compile bit by bit
@@ -32,13 +33,13 @@ CHOOSING, SEEING = {"context_network", "policy"}, {"glimpse_network", "core", "a
 def x(make_rollout: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Four slides, three steps, a lesion of two cells on two of them."""
     made = make_rollout(rows=4, steps=3)
-    made["lesion"][0, 1, 1:3] = made["lesion"][2, 0, :2] = 1
+    made["lesion"][0, 5:7] = made["lesion"][2, :2] = 1
     return made
 
 
 def part(agent: Agent, x: dict[str, Any], weights: dict[str, Any]) -> Any:
     """The weighted sum of the parts of the loss of the replay."""
-    rows, _ = hybrid_loss(x, agent(x), WEIGHTS)
+    rows, _ = hybrid_loss(x, agent(x), WEIGHTS, WEIGHTS.entropy)
     return sum(ops.mean(rows[name]) * weight for name, weight in weights.items())
 
 
@@ -96,7 +97,7 @@ def test_reinforce_is_the_gradient_of_log_pi_times_the_advantage(
 
 
 def test_the_total_is_the_weighted_sum_of_the_parts(agent: Agent, x: dict[str, Any], run: Run) -> None:
-    rows, total = hybrid_loss(x, run(agent, x), WEIGHTS)
+    rows, total = hybrid_loss(x, run(agent, x), WEIGHTS, WEIGHTS.entropy)
     assert set(rows) == set(PARTS)
     assert all(value.shape == (4,) for value in rows.values())
     r = {name: np.asarray(value) for name, value in rows.items()}
@@ -113,15 +114,15 @@ def test_accuracy_and_reward(x: dict[str, Any]) -> None:
     logits[[2, 3], 2, 0] = 50
     replay = {"logits": logits, "log_p": np.full((4, 3, 12), -math.log(12), np.float32)}
     replay |= {"log_pi": replay["log_p"][..., 0], "baseline": np.zeros((4, 3), np.float32)}
-    rows, _ = hybrid_loss(x, {k: ops.array(v) for k, v in replay.items()}, WEIGHTS)
+    rows, _ = hybrid_loss(x, {k: ops.array(v) for k, v in replay.items()}, WEIGHTS, WEIGHTS.entropy)
     np.testing.assert_array_equal(np.asarray(rows["accuracy"]), [1, 1, 0, 0])
     np.testing.assert_allclose(np.asarray(rows["reward"]), [math.log(4)] * 2 + [math.log(4) - 50] * 2, rtol=1e-5)
     np.testing.assert_allclose(np.asarray(rows["entropy"]), math.log(12), rtol=1e-5)
 
 
 def test_a_visited_lesion_cell_is_no_goal_any_more() -> None:
-    lesion = np.zeros((2, 2, 3), np.int32)
-    lesion[0, 0, 1] = lesion[0, 1, 2] = lesion[1, 1, 0] = 2
+    lesion = np.zeros((2, 6), np.int32)
+    lesion[0, 1] = lesion[0, 5] = lesion[1, 3] = 2
     goals = np.asarray(unvisited_lesion(ops.array(lesion), ops.array([[5, 0, 1], [0, 1, 2]])))
     cells = [[np.flatnonzero(step).tolist() for step in row] for row in goals]
     assert cells == [[[1, 5], [1], [1]], [[3], [3], [3]]]
@@ -166,12 +167,43 @@ def test_the_figures_of_an_update_are_those_of_its_batch(
     agent = make_agent()
     learner = compiled(agent)
     for _ in range(2):  # the second is no mean over both
-        rows, total = hybrid_loss(x, run(agent, x), WEIGHTS)
+        rows, total = hybrid_loss(x, run(agent, x), WEIGHTS, WEIGHTS.entropy)
         figures = learner.train_on_batch(x, return_dict=True)
         assert set(figures) == {"loss", *PARTS}
         assert figures["loss"] == pytest.approx(float(ops.mean(total)), rel=1e-4)
         for name in PARTS:
             assert figures[name] == pytest.approx(float(ops.mean(rows[name])), rel=1e-4, abs=1e-6)
+
+
+def test_copies_of_a_slide_share_its_label_its_weight_and_its_lesion(
+    make_agent: Callable[..., Agent], x: dict[str, Any]
+) -> None:
+    """Three rollouts of each of four slides, against twelve slides."""
+    rng = np.random.default_rng(0)
+    per_slide = ("overview", "tissue", "candidates", "label", "weight", "lesion")
+    x["weight"][1] = 0
+    rows = {name: value.repeat(3, axis=0) for name, value in x.items()}
+    rows["choice"] = rng.random((12, 12)).argsort(1)[:, :3].astype(np.int32)
+    rows["pixels"] = rng.integers(0, 256, rows["pixels"].shape).astype(np.uint8)
+    figures, weights = [], []
+    for given in (rows, rows | {name: x[name] for name in per_slide}):
+        agent = make_agent()
+        figures.append(compiled(agent).train_on_batch(given, return_dict=True))
+        weights.append([ops.convert_to_numpy(v) for v in agent.trainable_variables])
+    assert figures[1] == pytest.approx(figures[0], rel=1e-4, abs=1e-5)
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_weight_of_the_entropy_falls(make_agent: Callable[..., Agent], x: dict[str, Any]) -> None:
+    learner = Learner(make_agent(), WEIGHTS)
+    losses = []
+    for done in (0.0, 0.5, 1.0):
+        learner.anneal(done)
+        assert float(learner.entropy) == pytest.approx(0.02 * (1 - done))
+        losses.append(float(learner.compute_loss(x=x, y_pred=learner(x))))
+    rows, _ = hybrid_loss(x, learner(x), WEIGHTS, 0.0)
+    np.testing.assert_allclose(np.diff(losses), 0.01 * float(ops.mean(rows["entropy"])), rtol=1e-3)
 
 
 def uniform_policy(make_agent: Callable[..., Agent]) -> Agent:
@@ -183,7 +215,7 @@ def uniform_policy(make_agent: Callable[..., Agent]) -> Agent:
 
 
 def guide_loss(learner: GuideLearner, x: dict[str, Any]) -> float:
-    given = {name: ops.array(x[name]) for name in ("overview", "tissue", "lesion")}
+    given = {name: ops.array(x[name]) for name in ("overview", "tissue", "candidates", "lesion")}
     return float(learner.compute_loss(x=given, y_pred=learner(given)))
 
 
@@ -191,10 +223,10 @@ def test_the_guide_s_loss_on_a_uniform_policy(
     make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
 ) -> None:
     learner, x = GuideLearner(uniform_policy(make_agent)), make_rollout(rows=3)
-    x["tissue"][1, 2] = False  # 12, 8 and 12 tissue cells
-    x["lesion"][0, 1, :] = 1
-    x["lesion"][1, 0, 0] = 1
-    x["lesion"][1, 1, :2] = 3  # a lesion may be hidden behind others
+    x["candidates"][1, 8:] = -1  # 12, 8 and 12 candidates
+    x["lesion"][0, 4:8] = 1
+    x["lesion"][1, 0] = 1
+    x["lesion"][1, 4:6] = 3  # a lesion may be hidden behind others
     rows = [-math.log(4 / 12), (-math.log(1 / 8) - math.log(2 / 8)) / 2, 0]
     assert guide_loss(learner, x) == pytest.approx(sum(rows) / 3, rel=1e-5)
 
@@ -203,7 +235,7 @@ def test_lesions_beyond_the_last_that_fits_do_not_count(
     make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
 ) -> None:
     learner, x = GuideLearner(uniform_policy(make_agent)), make_rollout(rows=1)
-    x["lesion"][0].flat[:10] = np.arange(1, 11)
+    x["lesion"][0, :10] = np.arange(1, 11)
     assert MAX_LESIONS == 8
     assert guide_loss(learner, x) == pytest.approx(math.log(12), rel=1e-5)
 
@@ -212,12 +244,12 @@ def test_the_guide_teaches_where_to_look(
     make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
 ) -> None:
     agent, x = make_agent(), make_rollout(rows=2)
-    x["lesion"][0, 1, 2] = x["lesion"][1, 0, 0] = 1
+    x["lesion"][0, 6] = x["lesion"][1, 0] = 1
     agent.learn_only("context", "query")
     learner = GuideLearner(agent)
     learner.compile(keras.optimizers.Adam(1e-2), run_eagerly=EAGER)
     others = [ops.convert_to_numpy(v) for v in (*agent.glimpse_network.variables, *agent.core.variables)]
-    given = {name: x[name] for name in ("overview", "tissue", "lesion")}
+    given = {name: x[name] for name in ("overview", "tissue", "candidates", "lesion")}
     before = guide_loss(learner, x)
     for _ in range(15):
         learner.train_on_batch(given)
@@ -254,19 +286,21 @@ def test_reinforce_alone_finds_where_the_answer_is(make_agent: Callable[..., Age
     agent.policy.height.trainable = False  # a single fixation leaves nothing to inhibit
     learner = Learner(agent, LossWeights(reinforce=1.0, baseline=0.5, guidance=0.0, entropy=0.03, discount=1.0))
     learner.compile(keras.optimizers.Adam(5e-3))
-    look, rng, tissue = FirstLook(agent), np.random.default_rng(0), np.ones((64, 4, 4), bool)
+    steps, rng, tissue = Steps(agent, "sampled"), np.random.default_rng(0), np.ones((64, 4, 4), bool)
+    candidates = np.tile(np.arange(16, dtype=np.int32), (64, 1))
 
-    def policy(overview: np.ndarray) -> np.ndarray:
-        return look.predict_on_batch({"overview": overview, "tissue": tissue})["log_p"]
+    def policy(overview: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = steps.choose(*steps.begin(overview, tissue, candidates), rng.random(64).astype(np.float32))
+        return ops.convert_to_numpy(found[0]), ops.convert_to_numpy(found[2])
 
     for _ in range(80):
         overview, dark, label = hidden_answers(rng)
-        cell = (policy(overview) + rng.gumbel(size=(64, 16))).argmax(1)
-        x = {"overview": overview, "tissue": tissue, "pixels": glimpses(cell, dark, label)}
-        x |= {"where": np.zeros((64, 1, 2), np.float32), "cell": cell[:, None].astype(np.int32)}
-        x |= {"label": label.astype(np.int32), "weight": np.ones(64, np.float32), "lesion": np.zeros((64, 4, 4))}
+        choice, _ = policy(overview)
+        x = {"overview": overview, "tissue": tissue, "candidates": candidates, "pixels": glimpses(choice, dark, label)}
+        x |= {"where": np.zeros((64, 1, 2), np.float32), "choice": choice[:, None]}
+        x |= {"label": label.astype(np.int32), "weight": np.ones(64, np.float32), "lesion": np.zeros((64, 16))}
         learner.train_on_batch(x)
     fresh, dark, _ = hidden_answers(rng)
-    log_p = policy(fresh)
+    _, log_p = policy(fresh)
     assert (log_p.argmax(1) == dark).mean() > 0.9
     assert np.exp(log_p[np.arange(64), dark]).mean() > 0.9

@@ -219,7 +219,8 @@ def test_probabilities_are_the_model_s_with_the_prior(setup: Setup, predicted: d
             "tissue": np.ones((1, 16, 16), bool),
             "pixels": predicted["learned/glimpses"][row][None],
             "where": ((um - middle) / 10_000).astype(np.float32)[None],
-            "cell": (um // 128 @ [1, 16]).astype(np.int32)[None],
+            "candidates": np.arange(256, dtype=np.int32)[None],
+            "choice": (um // 128 @ [1, 16]).astype(np.int32)[None],
         }
     )
     odds = np.exp(replay["logits"].numpy()[0]) * PRIOR

@@ -1,6 +1,6 @@
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,8 @@ from foveate.config import Config
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.augment import Variety, variety
-from foveate.stages.rollout import (
-    WHERE_UM,
-    Roller,
-    greedy,
-    grid_shape,
-    make_batch,
-    sampled,
-    tissue_cells,
-    uniform,
-)
+from foveate.stages.batch import Batch, common_shape, make_batch
+from foveate.stages.rollout import WHERE_UM, Roller, side_by_side
 from foveate.stages.train import make_agent
 
 PX, SCALES = 64, (4.0, 32.0)
@@ -35,9 +27,20 @@ def agent(tiny_config: Config) -> Agent:
 
 
 @pytest.fixture(scope="module")
-def roller(agent: Agent) -> Iterator[Roller]:
-    with GlimpseSensor(SCALES, PX, threads=2) as sensor:
-        yield Roller(agent, sensor)
+def sensor() -> Iterator[GlimpseSensor]:
+    with GlimpseSensor(SCALES, PX, threads=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def roller(agent: Agent, sensor: GlimpseSensor) -> Roller:
+    return Roller(agent, sensor, "greedy")
+
+
+def batch_of(*overviews: StoredOverview, orientation: Any = None) -> Batch:
+    shape = common_shape(overviews, 0.25)
+    side = max(shape.rows, shape.columns)
+    return make_batch(overviews, shape._replace(rows=side, columns=side), 0.25, orientation)
 
 
 @pytest.fixture(scope="module")
@@ -65,67 +68,6 @@ def cells_of(overview: StoredOverview, location_um: np.ndarray) -> list[tuple[in
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def always(*cells: int) -> Any:
-    """A chooser of the same cell of each row, whatever the policy says."""
-    return lambda log_p, allowed: np.array(cells)
-
-
-def test_the_greedy_choice_is_the_likeliest() -> None:
-    log_p = np.log(np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]], np.float32))
-    assert greedy(log_p, np.ones((2, 3), bool)).tolist() == [1, 0]
-
-
-def test_sampled_choices_follow_the_policy() -> None:
-    p = np.array([0.5, 0.3, 0.2, 1e-12])
-    log_p = np.log(np.tile(p, (4000, 1))).astype(np.float32)
-    log_p[:, 3] = -1e9
-    drawn = sampled(np.random.default_rng(0))(log_p, np.ones(log_p.shape, bool))
-    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 4000, p, atol=0.025)
-    again = sampled(np.random.default_rng(0))(log_p, np.ones(log_p.shape, bool))
-    np.testing.assert_array_equal(drawn, again)
-
-
-def test_uniform_choices_ignore_the_policy_and_stay_on_allowed_cells() -> None:
-    allowed = np.tile([True, False, True, True, False], (3000, 1))
-    allowed[1500:, 0] = False
-    log_p = np.tile(np.array([-9, 0, -1, -20, -1], np.float32), (3000, 1))
-    drawn = uniform(np.random.default_rng(0))(log_p, allowed)
-    np.testing.assert_allclose(np.bincount(drawn[:1500], minlength=5) / 1500, [1 / 3, 0, 1 / 3, 1 / 3, 0], atol=0.04)
-    np.testing.assert_allclose(np.bincount(drawn[1500:], minlength=5) / 1500, [0, 0, 1 / 2, 1 / 2, 0], atol=0.04)
-
-
-def test_cells_of_enough_tissue(wide: StoredOverview) -> None:
-    shares = np.array([[0.0, 0.24], [0.25, 1.0]], np.float32)
-    some = dataclasses.replace(wide, cell_tissue=shares)
-    np.testing.assert_array_equal(tissue_cells(some, 0.25), [[False, False], [True, True]])
-    # none has that much: the fullest ones
-    little = dataclasses.replace(wide, cell_tissue=np.array([[0.0, 0.125], [0.0625, 0.125]], np.float32))
-    np.testing.assert_array_equal(tissue_cells(little, 0.25), [[False, True], [False, True]])
-
-
-def test_the_grid_holds_every_overview_in_steps_of_sixteen(wide: StoredOverview) -> None:
-    def of(rows: int, columns: int) -> StoredOverview:
-        return dataclasses.replace(wide, cell_tissue=np.zeros((rows, columns), np.float32))
-
-    assert grid_shape([of(1, 1)]) == (16, 16)
-    assert grid_shape([of(16, 17)]) == (16, 32)
-    assert grid_shape([of(40, 3), of(12, 16), of(3, 33)]) == (48, 48)
-
-
-def test_a_batch_is_padded_with_glass(wide: StoredOverview, tall: StoredOverview) -> None:
-    tinted = dataclasses.replace(tall, background_rgb=(10, 20, 30))
-    batch = make_batch([wide, tinted], (32, 16), 0.25)
-    assert (batch.image.shape, batch.tissue.shape) == ((2, 256, 128, 3), (2, 32, 16))
-    for row, overview in enumerate((wide, tinted)):
-        height, width = overview.thumbnail.shape[:2]
-        np.testing.assert_array_equal(batch.image[row, :height, :width], overview.thumbnail)
-        assert (batch.image[row, height:] == overview.background_rgb).all()
-        assert (batch.image[row, :, width:] == overview.background_rgb).all()
-        cells = tissue_cells(overview, 0.25)
-        np.testing.assert_array_equal(batch.tissue[row, : cells.shape[0], : cells.shape[1]], cells)
-        assert batch.tissue[row].sum() == cells.sum()
-
-
 @pytest.fixture(scope="module")
 def small(wide: StoredOverview) -> StoredOverview:
     """The wide slide with six tissue cells."""
@@ -135,14 +77,12 @@ def small(wide: StoredOverview) -> StoredOverview:
     return dataclasses.replace(wide, cell_tissue=shares)
 
 
-@pytest.mark.parametrize("how", ["greedy", "sampled", "uniform"])
+@pytest.mark.parametrize("how", ["greedy", "sampled", "random"])
 def test_no_cell_is_seen_twice_while_others_are_left(
-    roller: Roller, wide: StoredOverview, small: StoredOverview, how: str
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview, how: str
 ) -> None:
-    rng = np.random.default_rng(0)
-    choose = {"greedy": greedy, "sampled": sampled(rng), "uniform": uniform(rng)}[how]
-    made = roller.run(make_batch([wide, small], (16, 16), 0.25), 8, choose)
-    assert len(set(made.cell[0].tolist())) == 8
+    made = Roller(agent, sensor, how).run(batch_of(wide, small), 8, np.random.default_rng(0))
+    assert len(set(made.choice[0].tolist())) == 8
     places = cells_of(small, made.location_um[1])
     assert set(places[:6]) == CELLS  # six cells; then anew
     assert len(set(places[6:])) == 2
@@ -151,11 +91,12 @@ def test_no_cell_is_seen_twice_while_others_are_left(
 
 
 def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
-    made = roller.run(make_batch([wide, small], (16, 16), 0.25), 3, greedy)
-    assert (made.location_um.shape, made.where.shape, made.cell.shape) == ((2, 3, 2), (2, 3, 2), (2, 3))
+    batch = batch_of(wide, small)
+    made = roller.run(batch, 3)
+    assert (made.location_um.shape, made.where.shape, made.choice.shape) == ((2, 3, 2), (2, 3, 2), (2, 3))
     assert (made.logits.shape, made.pixels.shape, made.probability.shape) == ((2, 3, 4), (2, 3, 2, PX, PX, 3), (2, 3))
     for row, overview in enumerate((wide, small)):
-        places = [divmod(c, 16) for c in made.cell[row].tolist()]
+        places = [divmod(batch.candidates[row, c].item(), 16) for c in made.choice[row]]
         assert cells_of(overview, made.location_um[row]) == places
         assert all(overview.cell_tissue[place] >= 0.25 for place in places)
         middles = [((column + 0.5) * 128, (r + 0.5) * 128) for r, column in places]
@@ -163,44 +104,65 @@ def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: Sto
         np.testing.assert_allclose(made.where[row] * WHERE_UM, made.location_um[row] - [1024, 768], rtol=1e-4)
 
 
-def test_variety_moves_stains_and_mirrors(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
+def test_variety_shifts_stains_and_turns(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
     exponents = np.array([[1.0, 1.0, 1.0], [0.5, 1.0, 2.0]])
-    change = Variety(exponents, np.array([[1, 1], [-1, 1]]), np.random.default_rng(0))
-    made = roller.run(make_batch([wide, small], (16, 16), 0.25), 6, greedy, change)
-    offsets = []
+    change = Variety(exponents, np.array([0, 5]), np.array([[0.0, 0.0], [-0.4, 0.3]]))
+    made = roller.run(batch_of(wide, small, orientation=change.orientation), 6, None, change)
+    assert set(cells_of(small, made.location_um[1])) == CELLS  # the same cells, from a turned overview
+    np.testing.assert_allclose(made.location_um[0] / 128 % 1, 0.5)
+    np.testing.assert_allclose(made.location_um[1] / 128 % 1, [[0.8, 0.1]] * 6, atol=1e-4)
     for row, overview in enumerate((wide, small)):
-        # each glimpse lies anywhere in its cell
-        assert cells_of(overview, made.location_um[row]) == [divmod(c, 16) for c in made.cell[row].tolist()]
-        offsets.append(made.location_um[row] / 128 % 1)
-        moved = (made.location_um[row] - [1024, 768]) * change.mirror[row]
-        np.testing.assert_allclose(made.where[row] * WHERE_UM, moved, rtol=1e-4, atol=1e-2)
-        # it is read where the record says, and is stained all over the rollout in the same way
+        vectors = made.location_um[row] - [1024, 768]
+        expected = vectors if row == 0 else np.stack([vectors[:, 1], vectors[:, 0]], 1)  # mirrored, then a quarter
+        np.testing.assert_allclose(made.where[row] * WHERE_UM, expected, rtol=1e-4, atol=1e-2)
+        # it is read where the record says, and is stained and turned all over the rollout in the same way
         with GlimpseSensor(SCALES, PX, threads=1) as sensor:
             plain = sensor.read([overview] * 6, made.location_um[row]).pixels
-        expected = 255 * (plain / 255) ** exponents[row]
-        np.testing.assert_allclose(made.pixels[row], expected, atol=0.51)
-    assert np.concatenate(offsets).min(0).max() < 0.25
-    assert np.concatenate(offsets).max(0).min() > 0.75
+        plain = plain if row == 0 else np.rot90(plain[:, :, :, ::-1], axes=(2, 3))
+        np.testing.assert_allclose(made.pixels[row], 255 * (plain / 255) ** exponents[row], atol=0.51)
 
 
-def test_the_probability_is_the_policy_s(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
-    seen: list[np.ndarray] = []
+def test_copies_share_what_they_read(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    start = sensor.start
 
-    def choose(log_p: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-        seen.append(log_p)
-        return np.where(allowed, log_p, np.inf).argmin(1)  # the least likely one
+    def counted(overviews: Any, locations: Any, out: Any = None) -> Any:
+        asked.append([o.slide for o in overviews])
+        return start(overviews, locations, out)
 
-    made = roller.run(make_batch([wide, small], (16, 16), 0.25), 3, choose)
-    for t, log_p in enumerate(seen):
-        np.testing.assert_allclose(made.probability[:, t], np.exp(log_p[[0, 1], made.cell[:, t]]), rtol=1e-6)
-        np.testing.assert_allclose(np.exp(log_p).sum(1), 1, rtol=1e-5)
-    assert (made.probability[1] < 0.9).sum() == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(sensor, "start", counted)
+        made = Roller(agent, sensor, "random", copies=8).run(batch_of(wide, small), 2, np.random.default_rng(0))
+    assert made.pixels.shape == (16, 2, 2, PX, PX, 3)
+    for t, slides in enumerate(asked):
+        distinct = {(row // 8, tuple(place)) for row, place in enumerate(made.location_um[:, t].tolist())}
+        assert len(slides) == len(distinct) < 16
+    for row, overview in enumerate([wide] * 8 + [small] * 8):
+        np.testing.assert_array_equal(made.pixels[row], sensor.read([overview] * 2, made.location_um[row]).pixels)
 
 
-def test_rows_and_columns_are_not_mixed_up(roller: Roller, wide: StoredOverview, exact_slide: Any) -> None:
-    # cell (2, 5) of 16 columns: its middle is at (704, 320) um; the marker is at 640 to 672, 320 to 352
-    made = roller.run(make_batch([wide, wide], (16, 16), 0.25), 1, always(2 * 16 + 5, 2 * 16 + 6))
-    np.testing.assert_array_equal(made.location_um[:, 0], [[704, 320], [832, 320]])
+def test_the_probability_is_the_policy_s(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview
+) -> None:
+    batch = batch_of(wide, small)
+    made = Roller(agent, sensor, "random").run(batch, 3, np.random.default_rng(0))
+    x = {"overview": batch.image, "tissue": batch.tissue, "candidates": batch.candidates}
+    replay = agent({**x, "pixels": made.pixels, "where": made.where, "choice": made.choice})
+    log_p = replay["log_p"].numpy()
+    np.testing.assert_allclose(np.exp(log_p).sum(-1), 1, rtol=1e-4)
+    for row in range(2):
+        expected = np.exp(log_p[row, np.arange(3), made.choice[row]])
+        np.testing.assert_allclose(made.probability[row], expected, rtol=1e-3)
+
+
+def test_rows_and_columns_are_not_mixed_up(agent: Agent, sensor: GlimpseSensor, wide: Any, exact_slide: Any) -> None:
+    # cell (2, 5): its middle is at (704, 320) um; the marker is at 640 to 672, 320 to 352
+    shares = np.zeros_like(wide.cell_tissue)
+    shares[2, 5] = 1
+    made = Roller(agent, sensor, "greedy").run(batch_of(dataclasses.replace(wide, cell_tissue=shares)), 1)
+    np.testing.assert_array_equal(made.location_um[:, 0], [[704, 320]])
     green = (made.pixels[0, 0, 0].astype(int) - exact_slide.marker_rgb == 0).all(-1)
     rows, columns = np.nonzero(green)  # at 4 um/px, the middle at (32, 32)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (32, 39, 16, 23)
@@ -208,17 +170,21 @@ def test_rows_and_columns_are_not_mixed_up(roller: Roller, wide: StoredOverview,
 
 
 def test_a_scanned_area_that_begins_elsewhere(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
-    moved = dataclasses.replace(wide, origin_um=(1000.0, 3000.0))
-    made = roller.run(make_batch([moved, small], (16, 16), 0.25), 1, always(2 * 16 + 5, 2 * 16 + 5))
+    shares = np.zeros_like(wide.cell_tissue)
+    shares[2, 5] = 1
+    one = dataclasses.replace(wide, cell_tissue=shares)
+    moved = dataclasses.replace(one, origin_um=(1000.0, 3000.0))
+    made = roller.run(batch_of(moved, one), 1)
     np.testing.assert_array_equal(made.location_um[:, 0], [[1704, 3320], [704, 320]])
     # where the model is told to be is relative to the overview's middle
     np.testing.assert_allclose(made.where[:, 0] * WHERE_UM, [[704 - 1024, 320 - 768]] * 2, rtol=1e-5)
 
 
 def test_slides_of_different_sizes_share_a_grid(roller: Roller, wide: StoredOverview, tall: StoredOverview) -> None:
-    made = roller.run(make_batch([wide, tall], grid_shape([wide, tall]), 0.25), 4, greedy)
+    batch = batch_of(wide, tall)
+    made = roller.run(batch, 4)
     for row, overview in enumerate((wide, tall)):
-        places = [divmod(c, 16) for c in made.cell[row].tolist()]
+        places = [divmod(batch.candidates[row, c].item(), batch.tissue.shape[2]) for c in made.choice[row]]
         assert cells_of(overview, made.location_um[row]) == places
         assert all(overview.cell_tissue[place] >= 0.25 for place in places)
         height, width = overview.thumbnail.shape[:2]
@@ -226,28 +192,59 @@ def test_slides_of_different_sizes_share_a_grid(roller: Roller, wide: StoredOver
         np.testing.assert_allclose(made.where[row] * WHERE_UM, made.location_um[row] - middle, rtol=1e-4)
 
 
-def test_a_row_that_cannot_be_read_says_so_and_spoils_no_other(
-    roller: Roller, wide: StoredOverview, spoil_tile: Callable[..., None], tmp_path: Path
+def test_a_slide_that_cannot_be_read_says_so_and_spoils_no_other(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, spoil_tile: Callable[..., None], tmp_path: Path
 ) -> None:
     path = tmp_path / "bad.tif"
     shutil.copy(wide.path, path)
     for tile in range(4):
         spoil_tile(path, tile, absent=False, page=1)  # the level of 4 um/px
     bad = dataclasses.replace(wide, slide="bad", path=path)
-    good = roller.run(make_batch([wide, wide], (16, 16), 0.25), 2, greedy)
-    made = roller.run(make_batch([wide, bad], (16, 16), 0.25), 2, greedy)
+    roller = Roller(agent, sensor, "greedy", copies=2)
+    good, made = (roller.run(batch_of(wide, other), 2) for other in (wide, bad))
     assert list(made.errors) == [1]
     assert made.errors[1].slide == "bad"
     assert "cannot read" in made.errors[1].reason
-    for name in ("location_um", "cell", "pixels", "logits", "probability"):
-        np.testing.assert_array_equal(getattr(made, name)[0], getattr(good, name)[0])
-    assert made.logits.shape == (2, 2, 4)
+    for name in ("location_um", "choice", "pixels", "logits", "probability"):
+        np.testing.assert_array_equal(getattr(made, name)[:2], getattr(good, name)[:2])
+    assert made.logits.shape == (4, 2, 4)
 
 
-def test_a_rollout_is_what_training_replays(agent: Agent, roller: Roller, wide: StoredOverview, small: Any) -> None:
-    batch = make_batch([wide, small], (16, 16), 0.25)
-    made = roller.run(batch, 8, sampled(np.random.default_rng(1)), variety(2, np.random.default_rng(2)))
-    x = {"overview": batch.image, "tissue": batch.tissue, "pixels": made.pixels, "where": made.where}
-    replay = agent({**x, "cell": made.cell})
+def test_a_rollout_is_what_training_replays(agent: Agent, sensor: GlimpseSensor, wide: Any, small: Any) -> None:
+    change = variety(2, np.random.default_rng(2))
+    batch = batch_of(wide, small, orientation=change.orientation)
+    made = Roller(agent, sensor, "sampled", copies=3).run(batch, 8, np.random.default_rng(1), change)
+    x = {"overview": batch.image, "tissue": batch.tissue, "candidates": batch.candidates}
+    replay = agent({**x, "pixels": made.pixels, "where": made.where, "choice": made.choice})
     np.testing.assert_allclose(replay["logits"].numpy(), made.logits, atol=1e-5)
     np.testing.assert_allclose(np.exp(replay["log_pi"].numpy()), made.probability, rtol=1e-4)
+
+
+def counting(name: str, count: int, said: list[str]) -> Generator[None, None, str]:
+    for k in range(count):
+        said.append(f"{name}{k}")
+        yield
+    return name
+
+
+def test_works_take_turns_two_at_a_time_and_end_in_order() -> None:
+    said: list[str] = []
+    ends = list(side_by_side(counting(name, count, said) for name, count in (("a", 3), ("b", 1), ("c", 2), ("d", 0))))
+    assert ends == ["a", "b", "c", "d"]
+    assert said == ["a0", "b0", "a1", "a2", "c0", "c1"]
+
+
+def test_rollouts_side_by_side_are_those_of_one_after_the_other(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview
+) -> None:
+    roller = Roller(agent, sensor, "sampled")
+    out = np.zeros((2, 4, 2, PX, PX, 3), np.uint8)
+    alone = [roller.run(batch_of(one), 4, np.random.default_rng(k)) for k, one in enumerate((wide, small))]
+    work = [
+        roller.turns(batch_of(one), 4, np.random.default_rng(k), out=out[k : k + 1])
+        for k, one in enumerate((wide, small))
+    ]
+    for k, (a, b) in enumerate(zip(alone, side_by_side(work), strict=True)):
+        for name in ("location_um", "choice", "pixels", "logits", "probability"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+        np.testing.assert_array_equal(out[k], a.pixels[0])

@@ -68,7 +68,8 @@ def history(project: Project) -> list[dict[str, str]]:
     """The epochs, without what a clock says."""
     with (project.results / "train" / "split" / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in ("seconds", "glimpses_per_s")} for row in rows]
+    timed = ("seconds", "glimpses_per_s", "device_waited", "readers_waited")
+    return [{k: v for k, v in row.items() if k not in timed} for row in rows]
 
 
 def assert_same(left: dict[str, Any], right: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ rule predict:
         code=code(
             "attention/*.py",
             "slides/sensor.py",
+            "stages/augment.py",
+            "stages/batch.py",
             "stages/cohort.py",
             "stages/determinism.py",
             "stages/predict.py",

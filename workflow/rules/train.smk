@@ -7,9 +7,10 @@ rule train:
         code=code(
             "attention/*.py",
             "slides/sensor.py",
+            "stages/augment.py",
+            "stages/batch.py",
             "stages/cohort.py",
             "stages/determinism.py",
-            "stages/augment.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",

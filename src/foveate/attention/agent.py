@@ -1,7 +1,7 @@
 """The recurrent attention agent over the cells of a slide's overview.
 
-One model, used twice. In a rollout `begin`, `choose` and `absorb` run step by step while glimpses are read.
-In an update `call` replays the recorded glimpses and choices in one graph, and gives everything that the
+One model, used twice. In a rollout `begin`, `choose` and `absorb` run step by step (`steps.py`) while glimpses are
+read. In an update `call` replays the recorded glimpses and choices in one graph, and gives everything that the
 loss needs. No gradient flows through reading, so none is lost.
 """
 
@@ -15,6 +15,8 @@ from foveate.attention.glimpse_network import GlimpseNetwork
 from foveate.attention.policy import CellPolicy
 from foveate.attention.registry import PACKAGE
 
+Scene = dict[str, Any]  # what stays the same in rollouts over a slide
+Memory = dict[str, Any]  # what a rollout changes
 WEAKEST = -5.0  # log-probability of a class before anything was seen
 
 
@@ -96,39 +98,50 @@ class Agent(keras.Model):
             for layer in group:
                 layer.trainable = name in parts
 
-    def begin(self, overview: Any, tissue: Any) -> dict[str, Any]:
+    def begin(self, overview: Any, tissue: Any, candidates: Any, copies: int = 1) -> tuple[Scene, Memory]:
         """Look at the whole slide small.
 
-        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. Returns the memory of a rollout:
-        N = R * C: h, c (B, state) of the core; strongest (B, K), the strongest evidence of each class so far;
-        cells (B, N, context); salience and inhibition (B, N).
+        overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. candidates: (B, N) int32, the cells
+        that can be looked at as indices into R * C, the others -1. copies: rollouts M of each slide, side by side.
+
+        Returns what stays the same, the scene: cells (B, N, context), salience and open (B, N), places (B, N, 2) row
+        and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest (B * M, K),
+        the strongest evidence of each class so far; inhibition (B * M, N); allowed (B * M, N), open and not visited.
         """
-        cells, salience = self.context_network(overview, tissue)
-        rows = ops.shape(overview)[0]
-        zeros = ops.zeros((rows, self.settings["state"]), self.compute_dtype)
-        return {
+        columns, index = ops.shape(tissue)[2], ops.maximum(ops.cast(candidates, "int32"), 0)
+        cells, salience = self.context_network(overview, tissue, index)
+        open_, dtype = candidates >= 0, self.compute_dtype
+        places = ops.cast(ops.stack([index // columns, index % columns], axis=-1), dtype)
+        allowed = ops.repeat(open_, copies, axis=0)
+        zeros = ops.zeros((ops.shape(allowed)[0], self.settings["state"]), dtype)
+        memory = {
             "h": zeros,
             "c": zeros,
-            "strongest": ops.full((rows, len(self.settings["classes"])), WEAKEST, self.compute_dtype),
-            "cells": cells,
-            "salience": salience,
-            "inhibition": ops.zeros_like(salience),
+            "strongest": ops.full((ops.shape(allowed)[0], len(self.settings["classes"])), WEAKEST, dtype),
+            "inhibition": ops.zeros_like(allowed, dtype=dtype),
+            "allowed": allowed,
         }
+        return {"cells": cells, "salience": salience, "places": places, "open": open_}, memory
 
-    def choose(self, memory: dict[str, Any], allowed: Any) -> Any:
-        """Log-probabilities (B, N) of the next cell. allowed: (B, N) bool, tissue that was not visited."""
+    def choose(self, scene: Scene, memory: Memory) -> Any:
+        """Log-probabilities (B * M, N) of the next candidate."""
         state = ops.stop_gradient(memory["h"])
-        return self.policy(state, memory["cells"], memory["salience"], memory["inhibition"], allowed)
+        return self.policy(state, scene["cells"], scene["salience"], memory["inhibition"], memory["allowed"])
 
-    def absorb(self, memory: dict[str, Any], vector: Any, evidence: Any, cell: Any, columns: int) -> dict[str, Any]:
-        """Take in what was seen at cell (B,), an index into R x `columns`.
+    def absorb(self, scene: Scene, memory: Memory, vector: Any, evidence: Any, choice: Any) -> Memory:
+        """Take in what was seen at a candidate, (B * M,) int.
 
-        vector: (B, features). evidence: (B, K) log-probabilities of the classes from this glimpse alone.
+        vector: (B * M, features). evidence: (B * M, K) log-probabilities of the classes from this glimpse alone.
         """
         h, (_, c) = self.core(vector, [memory["h"], memory["c"]])
-        more = self.policy.inhibit(ops.stop_gradient(h), cell, columns, ops.shape(memory["salience"])[1])
-        strongest = ops.maximum(memory["strongest"], evidence)
-        return {**memory, "h": h, "c": c, "strongest": strongest, "inhibition": memory["inhibition"] + more}
+        more = self.policy.inhibit(ops.stop_gradient(h), choice, scene["places"])
+        return {
+            "h": h,
+            "c": c,
+            "strongest": ops.maximum(memory["strongest"], evidence),
+            "inhibition": memory["inhibition"] + more,
+            "allowed": visit(memory["allowed"], scene["open"], choice),
+        }
 
     def answer(self, memory: dict[str, Any]) -> Any:
         """Class logits (B, K): the action network on the state and on the strongest evidence of each class.
@@ -145,33 +158,31 @@ class Agent(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Replay rollouts.
 
-        inputs: overview as in `begin`; tissue (B, R, C) bool; pixels (B, T, S, g, g, 3) uint8; where (B, T, 2);
-        cell (B, T) int. Returns logits (B, T, K) after each fixation; log_p (B, T, N) before each; log_pi (B, T)
-        of the cells that were chosen; baseline (B, T) before each.
+        inputs: overview, tissue and candidates as in `begin`; pixels (B * M, T, S, g, g, 3) uint8; where
+        (B * M, T, 2); choice (B * M, T) int. Returns logits (B * M, T, K) after each fixation; log_p (B * M, T, N)
+        before each; log_pi (B * M, T) of what was chosen; baseline (B * M, T) before each.
         """
         del training
-        pixels, where, chosen = inputs["pixels"], inputs["where"], ops.cast(inputs["cell"], "int32")
-        _, rows, columns = ops.shape(inputs["tissue"])
+        pixels, where, choice = inputs["pixels"], inputs["where"], ops.cast(inputs["choice"], "int32")
         steps = pixels.shape[1]
         flat, seen = self.glimpse_network(
             ops.reshape(pixels, (-1, *pixels.shape[2:])), ops.reshape(where, (-1, where.shape[-1]))
         )
         vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
         evidence = ops.reshape(seen, (-1, steps, len(self.settings["classes"])))
-        tissue = allowed = ops.reshape(ops.cast(inputs["tissue"], "bool"), (-1, rows * columns))
-        memory = self.begin(inputs["overview"], inputs["tissue"])
+        copies = ops.shape(pixels)[0] // ops.shape(inputs["candidates"])[0]
+        scene, memory = self.begin(inputs["overview"], inputs["tissue"], inputs["candidates"], copies)
         logits, log_p, baseline = [], [], []
         for t in range(steps):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
-            log_p.append(self.choose(memory, allowed))
-            allowed = visit(allowed, tissue, chosen[:, t])
-            memory = self.absorb(memory, vectors[:, t], evidence[:, t], chosen[:, t], columns)
+            log_p.append(self.choose(scene, memory))
+            memory = self.absorb(scene, memory, vectors[:, t], evidence[:, t], choice[:, t])
             logits.append(self.answer(memory))
         log_p_t = ops.stack(log_p, axis=1)
         return {
             "logits": ops.stack(logits, axis=1),
             "log_p": log_p_t,
-            "log_pi": ops.take_along_axis(log_p_t, chosen[..., None], axis=-1)[..., 0],
+            "log_pi": ops.take_along_axis(log_p_t, choice[..., None], axis=-1)[..., 0],
             "baseline": ops.stack(baseline, axis=1),
         }
 
@@ -179,52 +190,11 @@ class Agent(keras.Model):
         return {**super().get_config(), **self.settings}
 
 
-def visit(allowed: Any, tissue: Any, cell: Any) -> Any:
-    """Inhibition of return: `allowed` without the cell just visited, or all tissue again once none is left.
+def visit(allowed: Any, open_: Any, choice: Any) -> Any:
+    """Inhibition of return: `allowed` without what was just visited, or all that is open again once none is left.
 
-    allowed, tissue: (B, N) bool; cell: (B,) int.
+    allowed: (B * M, N) bool; open_: (B, N) bool; choice: (B * M,) int.
     """
-    left = ops.logical_and(allowed, ops.arange(ops.shape(tissue)[1])[None] != cell[:, None])
-    return ops.where(ops.any(left, axis=1, keepdims=True), left, tissue)
-
-
-class FirstLook(keras.Model):
-    """The start of a rollout as a compiled model: overview and tissue to memory and the first log_p."""
-
-    def __init__(self, agent: Agent, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.agent = agent
-        self.built = True
-
-    def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        memory = self.agent.begin(inputs["overview"], inputs["tissue"])
-        allowed = ops.reshape(inputs["tissue"], ops.shape(memory["salience"]))
-        return {**memory, "log_p": self.agent.choose(memory, allowed)}
-
-
-class Fixation(keras.Model):
-    """One step of a rollout as a compiled model: memory and a glimpse to memory, class logits, the next log_p.
-
-    inputs: the memory of `Agent.begin`, and pixels (B, S, g, g, 3), where (B, 2), cell (B,), tissue (B, R, C),
-    allowed (B, N) before the step. The output holds the new memory and allowed, logits (B, K), log_p (B, N).
-    """
-
-    def __init__(self, agent: Agent, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.agent = agent
-        self.built = True
-
-    def call(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        agent, columns = self.agent, ops.shape(inputs["tissue"])[2]
-        memory = {k: inputs[k] for k in ("h", "c", "strongest", "cells", "salience", "inhibition")}
-        vector, evidence = agent.glimpse_network(inputs["pixels"], inputs["where"])
-        memory = agent.absorb(memory, vector, evidence, inputs["cell"], columns)
-        tissue = ops.reshape(inputs["tissue"], ops.shape(inputs["allowed"]))
-        allowed = visit(inputs["allowed"], tissue, inputs["cell"])
-        changed = {k: memory[k] for k in ("h", "c", "strongest", "inhibition")}
-        return {
-            **changed,
-            "allowed": allowed,
-            "logits": agent.answer(memory),
-            "log_p": agent.choose(memory, allowed),
-        }
+    left = ops.logical_and(allowed, ops.arange(ops.shape(allowed)[1])[None] != choice[:, None])
+    again = ops.repeat(open_, ops.shape(allowed)[0] // ops.shape(open_)[0], axis=0)
+    return ops.where(ops.any(left, axis=1, keepdims=True), left, again)

@@ -43,14 +43,16 @@ class ContextNetwork(keras.layers.Layer):
         self.net.build((None, None, None, 3))
         self.salience.build((None, self.features))
 
-    def call(self, overview: Any, tissue: Any) -> tuple[Any, Any]:
-        """Features (B, R * C, features) and salience (B, R * C) of the cells.
+    def call(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Any, Any]:
+        """Features (B, N, features) and salience (B, N) of the candidates.
 
         overview: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool, cells with tissue; colours are
-        taken relative to theirs, because stains differ more between slides than tissues within one.
+        taken relative to theirs, because stains differ more between slides than tissues within one. candidates:
+        (B, N) int, cells as indices into R * C.
         """
         maps = self.net(self._relative(ops.cast(overview, self.compute_dtype) / 255.0, tissue))
         cells = ops.reshape(maps, (ops.shape(maps)[0], -1, self.features))
+        cells = ops.take_along_axis(cells, candidates[..., None], axis=1)
         return cells, self.salience(cells)[..., 0]
 
     def _relative(self, image: Any, tissue: Any) -> Any:

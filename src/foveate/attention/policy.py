@@ -38,23 +38,39 @@ class CellPolicy(keras.layers.Layer):
         self.height.build(state_shape)
 
     def call(self, state: Any, cells: Any, salience: Any, inhibition: Any, allowed: Any) -> Any:
-        """Log-probabilities (B, N) over cells.
+        """Log-probabilities (B * M, N) over the candidates of B slides, for M rollouts each, side by side.
 
-        state: (B, H), detached by the caller. cells: (B, N, C). salience, inhibition: (B, N).
-        allowed: (B, N) bool, at least one a row.
+        state: (B * M, H), detached by the caller. cells: (B, N, C). salience: (B, N). inhibition: (B * M, N).
+        allowed: (B * M, N) bool, at least one a row.
         """
         query = self.query(state) / float(self.features) ** 0.5
-        logits = salience + ops.einsum("bnc,bc->bn", cells, query) - inhibition
+        query = ops.reshape(query, (ops.shape(cells)[0], -1, self.features))
+        logits = salience[:, None] + ops.einsum("bnc,bmc->bmn", cells, query)
+        logits = ops.reshape(logits, ops.shape(inhibition)) - inhibition
         return ops.log_softmax(ops.where(allowed, logits, NEVER), axis=-1)
 
-    def inhibit(self, state: Any, visited: Any, columns: int, count: int) -> Any:
-        """Inhibition (B, N) that a fixation on cell `visited`, (B,) indices into rows x `columns`, leaves."""
-        index = ops.arange(count)
-        rows, cols = index // columns, index % columns
-        down = ops.cast(rows[None] - (visited // columns)[:, None], self.compute_dtype)
-        across = ops.cast(cols[None] - (visited % columns)[:, None], self.compute_dtype)
-        bump = ops.exp(-(down**2 + across**2) / (2 * self.spread**2))
-        return self.height(state) * bump
+    def inhibit(self, state: Any, choice: Any, places: Any) -> Any:
+        """Inhibition (B * M, N) that fixations leave. choice: (B * M,) candidates. places: (B, N, 2) row, column."""
+        per_slide = ops.reshape(choice, (ops.shape(places)[0], -1))
+        at = ops.take_along_axis(places, per_slide[..., None], axis=1)
+        squared = ops.sum((places[:, None] - at[:, :, None]) ** 2, axis=-1)
+        bump = ops.exp(-squared / (2 * self.spread**2))
+        return self.height(state) * ops.reshape(bump, (-1, ops.shape(places)[1]))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "features": self.features, "spread": self.spread}
+
+
+def pick(log_p: Any, allowed: Any, chance: Any, explore: str) -> Any:
+    """One candidate a row, (R,) int32, by `explore`: greedy, the likeliest; sampled, by the policy; random, any.
+
+    log_p (R, N); allowed (R, N) bool, at least one a row; chance (R,) from 0 to below 1, one number a row: the
+    candidate at which the sum of probabilities exceeds it. Its random number does not grow with the slide.
+    """
+    if explore == "greedy":
+        return ops.cast(ops.argmax(log_p, axis=-1), "int32")
+    p = ops.exp(log_p) if explore == "sampled" else ops.cast(allowed, log_p.dtype)
+    below = ops.cumsum(p, axis=-1)
+    whole = below[:, -1:]
+    passed = ops.sum(ops.cast(below <= chance[:, None] * whole, "int32"), axis=-1)
+    return ops.minimum(passed, ops.sum(ops.cast(below < whole, "int32"), axis=-1))  # the product may round up to whole

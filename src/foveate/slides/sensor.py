@@ -6,8 +6,9 @@ slide's levels, or from the stored overview where the scale is as coarse as that
 
 import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -51,7 +52,14 @@ class GlimpseSensor:
         self._open: OrderedDict[tuple[str, Path], _Views] = OrderedDict()
         self._lock = threading.Lock()
         self._threads = threads
+        self._at_work, self._since = 0, 0.0
+        self.busy_s = 0.0  # wall time in which at least one thread was reading
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="glimpse")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of a glimpse: (S, g, g, 3)."""
+        return len(self.scales_mpp), self.px, self.px, 3
 
     def check(self, overview: StoredOverview) -> list[str]:
         """Warnings about the scales of a slide. Raises SlideError if it is too coarse for one of them."""
@@ -63,7 +71,18 @@ class GlimpseSensor:
         locations_um: NDArray[np.floating],
         out: NDArray[np.uint8] | None = None,
     ) -> Glimpses:
-        """Read one glimpse a row. What is read does not depend on order, threads or what was read before.
+        """Read one glimpse a row, and wait for it; see `start`."""
+        return self.start(overviews, locations_um, out)()
+
+    def start(
+        self,
+        overviews: Sequence[StoredOverview],
+        locations_um: NDArray[np.floating],
+        out: NDArray[np.uint8] | None = None,
+    ) -> Callable[[], Glimpses]:
+        """Have one glimpse a row read while something else is done; what is returned waits for them.
+
+        What is read does not depend on order, threads or what was read before.
 
         Parameters
         ----------
@@ -78,7 +97,7 @@ class GlimpseSensor:
         """
         pixels = out
         if pixels is None:
-            pixels = np.empty((len(overviews), len(self.scales_mpp), self.px, self.px, 3), np.uint8)
+            pixels = np.empty((len(overviews), *self.shape), np.uint8)
         errors: dict[int, SlideError] = {}
         places = np.asarray(locations_um, np.float64).tolist()
         for overview, place in zip(overviews, places, strict=True):
@@ -98,8 +117,27 @@ class GlimpseSensor:
         # rows of one slide side by side, from its top to its bottom: they share its handle and its tiles
         order = sorted(range(len(overviews)), key=lambda row: (_key(overviews[row]), places[row][1]))
         size = -(-len(order) // self._threads) or 1
-        list(self._pool.map(fill, [order[k : k + size] for k in range(0, len(order), size)]))
-        return Glimpses(pixels, dict(sorted(errors.items())))
+        work = [self._pool.submit(self._timed, fill, order[k : k + size]) for k in range(0, len(order), size)]
+
+        def finish() -> Glimpses:
+            for part in work:
+                part.result()
+            return Glimpses(pixels, dict(sorted(errors.items())))
+
+        return finish
+
+    def _timed(self, fill: Callable[[Sequence[int]], None], rows: Sequence[int]) -> None:
+        with self._lock:
+            self._at_work += 1
+            if self._at_work == 1:
+                self._since = time.perf_counter()
+        try:
+            fill(rows)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+                if not self._at_work:
+                    self.busy_s += time.perf_counter() - self._since
 
     def close(self) -> None:
         """Stop the threads."""

@@ -1,9 +1,12 @@
 """Made-up variety for training: what a scanner, a stain or the mounting of a slide could have changed."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 STRENGTH, TINT = 0.18, 0.1  # how far all channels together, and each on its own, are stained more or less
 
@@ -28,28 +31,52 @@ def stain_exponents(count: int, rng: np.random.Generator) -> NDArray[np.float64]
     return np.exp(together + rng.uniform(-TINT, TINT, (count, 3)))
 
 
-def turn(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each glimpse (n, S, g, g, 3) in one of the square's eight orientations."""
+def turned(square: NDArray[Kind], orientation: int) -> NDArray[Kind]:
+    """A square (g, g, ...) in one of its eight orientations: mirrored left to right from 4 on, then turned
+    counter-clockwise by `orientation` % 4 quarters.
+    """
+    return np.rot90(square[:, ::-1] if orientation >= 4 else square, orientation % 4)
+
+
+def upright(places: NDArray[np.int64], orientation: int, side: int) -> NDArray[np.int64]:
+    """Where places (n, 2) row, column of a turned square of `side` pixels were before."""
+    rows, columns = places.T
+    for _ in range(orientation % 4):
+        rows, columns = columns, side - 1 - rows
+    return np.stack([rows, side - 1 - columns if orientation >= 4 else columns], axis=1)
+
+
+def turned_vectors(vectors: NDArray[np.floating], orientation: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Vectors (n, 2) x, y from the middle of squares, after these were turned. y points down. orientation: (n,)."""
+    x, y = np.asarray(vectors, np.float64).T
+    x = np.where(orientation >= 4, -x, x)
+    quarter = np.pi / 2 * (orientation % 4)
+    cos, sin = np.rint(np.cos(quarter)), np.rint(np.sin(quarter))
+    return np.stack([cos * x + sin * y, cos * y - sin * x], axis=1)
+
+
+def turned_glimpses(pixels: NDArray[np.uint8], orientation: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Glimpses (n, S, g, g, 3), each in its orientation (n,)."""
     out = np.empty_like(pixels)
-    for row, (quarter, flip) in enumerate(rng.integers((4, 2), size=(len(pixels), 2))):
-        glimpse = pixels[row, :, :, ::-1] if flip else pixels[row]
-        out[row] = np.rot90(glimpse, quarter, axes=(1, 2))
+    for row, one in enumerate(orientation.tolist()):
+        for scale in range(pixels.shape[1]):
+            out[row, scale] = turned(pixels[row, scale], one)
     return out
 
 
 @dataclass(frozen=True)
 class Variety:
-    """What is changed for a whole rollout of B slides, so that a slide cannot be told by its stain or place.
+    """What is changed for all rollouts over B slides, so that a slide cannot be told by its stain, place or direction.
 
-    exponents: (B, 3) for `stain`. mirror: (B, 2), 1 or -1, on the locations x, y that the model gets; glimpses
-    need no mirroring, because sight is trained in all orientations. rng: moves each glimpse within its cell.
+    exponents: (B, 3) for `stain`. orientation: (B,) for `turned`. shift: (B, 2) row, column, in cells from -0.5 to
+    0.5: the lattice of cells is moved by it, so that a glimpse lies anywhere in its cell.
     """
 
     exponents: NDArray[np.float64]
-    mirror: NDArray[np.int64]
-    rng: np.random.Generator
+    orientation: NDArray[np.int64]
+    shift: NDArray[np.float64]
 
 
 def variety(count: int, rng: np.random.Generator) -> Variety:
-    """Draw the variety of a rollout over `count` slides."""
-    return Variety(stain_exponents(count, rng), rng.choice([-1, 1], (count, 2)), rng)
+    """Draw the variety of rollouts over `count` slides."""
+    return Variety(stain_exponents(count, rng), rng.integers(8, size=count), rng.random((count, 2)) - 0.5)

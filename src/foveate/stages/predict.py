@@ -25,13 +25,15 @@ from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
 from foveate.stages.provenance import source_digest
-from foveate.stages.rollout import Chooser, Roller, Rollout, greedy, grid_shape, make_batch, uniform
+from foveate.stages.rollout import Roller, Rollout, side_by_side
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
+EXPLORE = {"learned": "greedy", "random": "random"}  # how each of the policies looks
 
 
 def load_agent(path: Path) -> Agent:
@@ -68,7 +70,7 @@ class Predictor:
         self._match(overviews)
         settings = self.agent.settings
         self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
-        self.roller = Roller(self.agent, self.sensor)
+        self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         seen = [
             (o.slide, o.geometry, o.cell_um, o.coarse_um, o.background_rgb, *map(zlib.crc32, _images(o)))
@@ -100,9 +102,9 @@ class Predictor:
             except SlideError as error:
                 log.error("%s", error)
                 failed[error.slide] = error.reason
-        size = self.config.predict.batch
+        size, share = self.config.predict.batch, self.config.tissue.cell_share
         # slides of one size share a batch, so that little is padded and few shapes are compiled
-        usable.sort(key=lambda o: (*grid_shape([o]), o.slide))
+        usable.sort(key=lambda o: (*common_shape([o], share), o.slide))
         files = []
         for first in progress(range(0, len(usable), size), "predict"):
             path = self.parts / f"{first:06d}.h5"
@@ -115,10 +117,11 @@ class Predictor:
         return files, failed
 
     def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
-        batch = make_batch(overviews, grid_shape(overviews), self.config.tissue.cell_share)
+        share = self.config.tissue.cell_share
+        batch = make_batch(overviews, common_shape(overviews, share), share)
         rng = np.random.default_rng([self.config.train.seed, 2, first])
-        choosers: dict[str, Chooser] = {"learned": greedy, "random": uniform(rng)}
-        rollouts = {name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES}
+        work = (self.rollers[policy].turns(batch, self.config.glimpse.count, rng) for policy in POLICIES)
+        rollouts = dict(zip(POLICIES, side_by_side(work), strict=True))
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
         for error in errors.values():
             log.error("%s", error)

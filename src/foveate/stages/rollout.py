@@ -1,141 +1,150 @@
 """Rollouts on slides: the agent chooses, the sensor reads, the agent absorbs."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
-from foveate.attention.agent import Agent, FirstLook, Fixation
+from foveate.attention.agent import Agent
+from foveate.attention.steps import Steps
 from foveate.errors import SlideError
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
-from foveate.stages.augment import Variety, stain
+from foveate.stages.augment import Variety, stain, turned_glimpses, turned_vectors
+from foveate.stages.batch import Batch
 
 WHERE_UM = 10_000.0  # locations reach the model in centimetres from the middle of the overview
-GRID_STEP = 16  # grids are padded to a multiple of this many cells, so that few shapes are compiled
-
-# log-probabilities (B, N) and allowed cells (B, N) to one cell a row
-Chooser = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Overviews of B slides on one grid of R x C cells, padded with glass at the right and the bottom.
-
-    image: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool.
-    """
-
-    overviews: Sequence[StoredOverview]
-    image: NDArray[np.uint8]
-    tissue: NDArray[np.bool_]
+Done = TypeVar("Done")
+Turns = Generator[None, None, Done]  # work that gives the turn away while it waits for pixels
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """B slides, T fixations.
+    """B slides, M copies of each side by side, T fixations.
 
-    location_um (B, T, 2) x, y; where (B, T, 2) as the model gets it; cell (B, T) index into R x C; probability
-    (B, T) of the cell under the policy; logits (B, T, K); pixels (B, T, S, g, g, 3); errors: row -> why its
-    glimpses could not be read (its other values mean nothing then).
+    location_um (B * M, T, 2) x, y; where (B * M, T, 2) as the model gets it; choice (B * M, T) index into the batch's
+    candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels (B * M, T, S, g, g, 3);
+    errors: slide, as a row of the batch -> why its glimpses could not be read (its values mean nothing then).
     """
 
     location_um: NDArray[np.float32]
     where: NDArray[np.float32]
-    cell: NDArray[np.int32]
+    choice: NDArray[np.int32]
     probability: NDArray[np.float32]
     logits: NDArray[np.float32]
     pixels: NDArray[np.uint8]
     errors: dict[int, SlideError]
 
 
-def tissue_cells(overview: StoredOverview, share: float) -> NDArray[np.bool_]:
-    """(rows, columns) cells of which at least `share` is tissue; the fullest ones where none reaches it."""
-    shares = overview.cell_tissue
-    return shares >= min(share, float(shares.max()))
-
-
-def grid_shape(overviews: Sequence[StoredOverview]) -> tuple[int, int]:
-    """Rows and columns that hold every overview, rounded up to GRID_STEP."""
-    rows, columns = np.max([o.cell_tissue.shape for o in overviews], axis=0)
-    return int(-(-rows // GRID_STEP) * GRID_STEP), int(-(-columns // GRID_STEP) * GRID_STEP)
-
-
-def make_batch(overviews: Sequence[StoredOverview], grid: tuple[int, int], cell_share: float) -> Batch:
-    """Put overviews on one grid of (rows, columns)."""
-    px = overviews[0].cell_px
-    image = np.empty((len(overviews), grid[0] * px, grid[1] * px, 3), np.uint8)
-    tissue = np.zeros((len(overviews), *grid), bool)
-    for row, overview in enumerate(overviews):
-        height, width = overview.thumbnail.shape[:2]
-        image[row] = overview.background_rgb
-        image[row, :height, :width] = overview.thumbnail
-        cells = tissue_cells(overview, cell_share)
-        tissue[row, : cells.shape[0], : cells.shape[1]] = cells
-    return Batch(overviews, image, tissue)
-
-
-def greedy(log_p: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The likeliest cell of each row."""
-    del allowed
-    return log_p.argmax(1)
-
-
-def sampled(rng: np.random.Generator) -> Chooser:
-    """A cell drawn from the policy (Gumbel-max)."""
-    return lambda log_p, allowed: (log_p + rng.gumbel(size=log_p.shape)).argmax(1)
-
-
-def uniform(rng: np.random.Generator) -> Chooser:
-    """A cell drawn from the tissue with equal chances, whatever the policy says: the trivial baseline."""
-    return lambda log_p, allowed: np.where(allowed, rng.random(log_p.shape), -1).argmax(1)
-
-
 class Roller:
-    """Rolls an agent out over slides, step by step."""
+    """Rolls an agent out over slides, step by step.
 
-    def __init__(self, agent: Agent, sensor: GlimpseSensor) -> None:
-        self._sensor = sensor
-        self._first, self._fixation = FirstLook(agent), Fixation(agent)
+    Parameters
+    ----------
+    explore, copies : see `Steps`.
+    """
 
-    def run(self, batch: Batch, steps: int, choose: Chooser, change: Variety | None = None) -> Rollout:
-        """Make `steps` fixations on every slide of the batch.
+    def __init__(self, agent: Agent, sensor: GlimpseSensor, explore: str, copies: int = 1) -> None:
+        self._sensor, self._copies = sensor, copies
+        self._steps = Steps(agent, explore, copies)
+        self.waited_s = 0.0  # for pixels, with nothing else to do
 
-        change: where given, glimpses lie anywhere in their cells, are stained otherwise, and mirrored in place.
+    def run(
+        self, batch: Batch, steps: int, rng: np.random.Generator | None = None, change: Variety | None = None
+    ) -> Rollout:
+        """Make `steps` fixations on every slide of the batch. See `turns`."""
+        return next(side_by_side([self.turns(batch, steps, rng, change)]))
+
+    def turns(
+        self,
+        batch: Batch,
+        steps: int,
+        rng: np.random.Generator | None = None,
+        change: Variety | None = None,
+        out: NDArray[np.uint8] | None = None,
+    ) -> Turns[Rollout]:
+        """The same, and gives the turn away whenever it waits for pixels.
+
+        rng: needed unless the policy is greedy. change: where given, the lattice of cells is shifted and glimpses are
+        stained and turned; the batch must have been turned in the same way. out: (B * M, T, S, g, g, 3) to fill.
         """
-        _, rows, columns = batch.tissue.shape
-        allowed = batch.tissue.reshape(-1, rows * columns)
-        memory = self._first.predict_on_batch({"overview": batch.image, "tissue": batch.tissue})
-        middle = np.stack([_middle_um(o) for o in batch.overviews])
-        made: list[tuple[Any, ...]] = []
+        slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
+        middle = np.stack([_middle_um(o) for o in batch.overviews])[slide]
+        chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
+        scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
+        made: list[tuple[NDArray[np.generic], ...]] = []
+        logits = []
         errors: dict[int, SlideError] = {}
-        for _ in range(steps):
-            log_p = memory.pop("log_p")
-            cell = choose(log_p, allowed).astype(np.int32)
-            at = np.stack([cell // columns, cell % columns], 1).astype(np.float64)
+        pixels = out
+        if pixels is None:
+            pixels = np.empty((len(slide), steps, *self._sensor.shape), np.uint8)
+        for t in range(steps):
+            chosen = self._steps.choose(scene, memory, chances[t].astype(np.float32))
+            choice, log_pi = (ops.convert_to_numpy(value) for value in chosen[:2])
+            location = self._locate(batch, slide, choice, change)
+            # copies that look at the same place share what is read
+            seen, first, back = np.unique(np.stack([slide, choice], 1), axis=0, return_index=True, return_inverse=True)
+            read = self._sensor.start([batch.overviews[k] for k in seen[:, 0]], location[first])
+            yield
+            began = time.perf_counter()
+            glimpses = read()
+            self.waited_s += time.perf_counter() - began
+            errors = {int(seen[k, 0]): error for k, error in glimpses.errors.items()} | errors
+            pixels[:, t] = _varied(glimpses.pixels, seen[:, 0], change)[back.reshape(-1)]
+            where = (location - middle) / WHERE_UM
             if change is not None:
-                at += change.rng.random(at.shape) - 0.5
-            location = np.stack([o.grid.centre_um(a) for o, a in zip(batch.overviews, at, strict=True)])
-            where = ((location - middle) / WHERE_UM).astype(np.float32)
-            seen = self._sensor.read(batch.overviews, location)
-            errors = {**seen.errors, **errors}
-            pixels = seen.pixels
-            if change is not None:
-                where, pixels = where * change.mirror.astype(np.float32), stain(pixels, change.exponents)
-            memory |= {
-                "pixels": pixels,
-                "where": where,
-                "cell": cell,
-                "allowed": allowed,
-                "tissue": batch.tissue,
-            }
-            memory |= self._fixation.predict_on_batch(memory)
-            allowed = memory["allowed"]
-            probability = np.exp(np.take_along_axis(log_p, cell[:, None].astype(np.int64), 1)[:, 0])
-            made.append((location.astype(np.float32), where, cell, probability, memory.pop("logits"), pixels))
-        location_um, where_t, cells, probabilities, logits, glimpses = (np.stack(c, 1) for c in zip(*made, strict=True))
-        return Rollout(location_um, where_t, cells, probabilities, logits, glimpses, errors)
+                where = turned_vectors(where, change.orientation[slide])
+            where = where.astype(np.float32)
+            memory, answer = self._steps.absorb(scene, memory, pixels[:, t], where, chosen[0])
+            logits.append(answer)
+            made.append((location.astype(np.float32), where, choice, np.exp(log_pi)))
+        location_um, where_t, choices, probability = (np.stack(c, 1) for c in zip(*made, strict=True))
+        logits_t = np.stack([ops.convert_to_numpy(answer) for answer in logits], 1)
+        return Rollout(location_um, where_t, choices, probability, logits_t, pixels, dict(sorted(errors.items())))
+
+    @staticmethod
+    def _locate(
+        batch: Batch, slide: NDArray[np.int64], choice: NDArray[np.int32], change: Variety | None
+    ) -> NDArray[np.float64]:
+        at = batch.home[slide, choice].astype(np.float64)
+        if change is not None:
+            at += change.shift[slide]
+        return np.stack([batch.overviews[k].grid.centre_um(a) for k, a in zip(slide.tolist(), at, strict=True)])
+
+
+def side_by_side(work: Iterable[Turns[Done]], width: int = 2) -> Iterator[Done]:
+    """Results of works in their order, up to `width` of them in turns: while one waits, another goes on.
+
+    The order of turns is always the same, so that nothing depends on how long something takes.
+    """
+    left, running = enumerate(work), deque[tuple[int, Turns[Done]]]()
+    done: dict[int, Done] = {}
+    due = 0
+    while True:
+        while len(running) < width and (new := next(left, None)) is not None:
+            running.append(new)
+        if not running:
+            return
+        number, one = running.popleft()
+        try:
+            next(one)
+            running.append((number, one))
+        except StopIteration as end:
+            done[number] = end.value
+        while due in done:
+            yield done.pop(due)
+            due += 1
+
+
+def _varied(pixels: NDArray[np.uint8], slide: NDArray[np.int64], change: Variety | None) -> NDArray[np.uint8]:
+    if change is None:
+        return pixels
+    return turned_glimpses(stain(pixels, change.exponents[slide]), change.orientation[slide])
 
 
 def _middle_um(overview: StoredOverview) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
     before = {v.path: v.numpy() for v in agent.weights}
     figures = attend.epoch(0)
     parts = {"cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward", "accuracy"}
-    assert set(figures) == {"loss", *parts, "val_loss", "val_accuracy", "learning_rate", "glimpses"}
+    assert set(figures) == {"loss", *parts, "val_loss", "val_accuracy", "learning_rate", "glimpses", "waited_s"}
     assert all(np.isfinite(value) for value in figures.values())
     assert figures["glimpses"] == (8 + 2) * 2
     assert figures["guidance"] > 0
@@ -84,6 +84,23 @@ def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
             np.testing.assert_array_equal(variable.numpy(), before[variable.path])
     for network in (agent.policy, agent.context_network, agent.core, agent.action_network, agent.baseline_network):
         assert any(not np.array_equal(v.numpy(), before[v.path]) for v in network.weights), network.name
+
+
+def test_copies_are_rolled_out_and_counted(cohort: Any, eager: None, tmp_path: Path) -> None:
+    _, attend = start(cohort.tuned(train={"copies": 3}), tmp_path)
+    figures = attend.epoch(0)
+    assert figures["glimpses"] == (8 * 3 + 2) * 2
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_an_epoch_is_the_same_again(cohort: Any, eager: None, tmp_path: Path) -> None:
+    ends = []
+    for number in (0, 0, 1):
+        _, attend = start(cohort, tmp_path)
+        attend.epoch(number)
+        ends.append(np.concatenate([w.ravel() for w in attend._agent.get_weights()]))
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not np.array_equal(ends[0], ends[2])
 
 
 def test_sight_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:

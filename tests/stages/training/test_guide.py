@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 
 from foveate.attention.agent import Agent
+from foveate.stages.batch import make_batch
 from foveate.stages.determinism import seeded
-from foveate.stages.rollout import make_batch
 from foveate.stages.train import make_agent
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.session import Session
@@ -20,20 +20,20 @@ def start(cohort: Any, out: Path) -> tuple[Session, Agent]:
 def lesion_mass(session: Session, agent: Agent) -> np.ndarray:
     """The policy's mass on each training slide's lesions."""
     slides = [o for o in session.train if session.lesion_cells(o).any()]
-    batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
-    memory = agent.begin(batch.image, batch.tissue)
-    p = np.exp(agent.choose(memory, batch.tissue.reshape(len(slides), -1)).numpy())
-    return np.array([row[session.lesion_cells(o).ravel() > 0].sum() for o, row in zip(slides, p, strict=True)])
+    batch = make_batch(slides, session.shape, session.config.tissue.cell_share)
+    p = np.exp(agent.choose(*agent.begin(batch.image, batch.tissue, batch.candidates)).numpy())
+    return (p * (batch.at_candidates([session.lesion_cells(o) for o in slides]) > 0)).sum(1)
 
 
 def test_the_policy_turns_to_lesions(cohort: Any, eager: None, tmp_path: Path) -> None:
     # its slides look alike, so that one lesion is enough
-    session, agent = start(cohort.split(["neg_a", "itc_a"], []), tmp_path)
+    one = cohort.split(["neg_a", "itc_a"], []).tuned(train={"guide_epochs": 20})
+    session, agent = start(one, tmp_path)
     guide = Guide(session, agent)
     learnt = [*agent.context_network.weights, *agent.policy.weights]
     assert {v.path for v in guide.learner.trainable_variables} <= {v.path for v in learnt}
     before, sight = lesion_mass(session, agent), agent.glimpse_network.get_weights()
-    losses = [guide.epoch(k)["loss"] for k in range(12)]
+    losses = [guide.epoch(k)["loss"] for k in range(guide.epochs)]
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
     assert (lesion_mass(session, agent) > before).all()
     for a, b in zip(agent.glimpse_network.get_weights(), sight, strict=True):

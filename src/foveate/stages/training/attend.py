@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import Learner, LossWeights
@@ -11,11 +12,13 @@ from foveate.errors import FoveateError
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
-from foveate.stages.rollout import Roller, greedy, make_batch, sampled
+from foveate.stages.batch import Batch, make_batch
+from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.session import Session, mean_of
 
 STREAM = 2
+BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  # of the model's inputs
 
 
 class Attend:
@@ -35,12 +38,21 @@ class Attend:
         steps = max(1, -(-len(session.enrolled) // settings.batch))
         self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
         self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
-        self._roller = Roller(agent, session.sensor)
+        self._copies, self._count = settings.copies, session.config.glimpse.count
+        copies = self._copies
+        self._rollers = {
+            "sampled": Roller(agent, session.sensor, "sampled", copies),
+            "greedy": Roller(agent, session.sensor, "greedy"),
+        }
+        shape = (settings.batch * copies, self._count, *session.sensor.shape)
+        self._pixels = np.empty(shape, np.uint8)  # filled anew for every update
 
     def epoch(self, number: int) -> dict[str, float]:
         """One pass over class-balanced batches, then the validation slides."""
         session, settings = self._session, self._session.config.train
         rng = np.random.default_rng([settings.seed, STREAM, number])
+        self.learner.anneal(number / self.epochs)
+        waited = self._waited_s()
         batches, done = list(self._batches(rng)), []
         for slides in progress(batches, f"attend {number + 1}/{self.epochs}"):
             done.append(self._update(slides, rng))
@@ -48,27 +60,44 @@ class Attend:
         if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
             session.state.best = val.get("val_loss", 0.0)
             save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
-        count = (len(batches) * settings.batch + len(session.val)) * session.config.glimpse.count
+        rollouts = len(batches) * settings.batch * settings.copies + len(session.val)
+        figures = {"glimpses": float(rollouts * self._count), "waited_s": self._waited_s() - waited}
         rate = float(self._rate(self.learner.optimizer.iterations))
-        return {**mean_of(done), **val, "learning_rate": rate, "glimpses": float(count)}
+        return {**mean_of(done), **val, "learning_rate": rate, **figures}
+
+    def _waited_s(self) -> float:
+        return sum(roller.waited_s for roller in self._rollers.values())
 
     def _update(self, slides: list[StoredOverview], rng: np.random.Generator) -> dict[str, float]:
-        session = self._session
-        batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
-        seen = self._roller.run(batch, session.config.glimpse.count, sampled(rng), variety(len(slides), rng))
-        for error in seen.errors.values():
-            session.drop(error)
+        """One update on rollouts of two halves of a batch: while one is read, the other is on the device."""
+        half = -(-len(slides) // 2)
+        parts = [part for part in (slides[:half], slides[half:]) if part]
+        work, batches = [], []
+        for part, first in zip(parts, (0, half * self._copies), strict=False):
+            change = variety(len(part), rng)
+            batches.append(self._batch(part, change.orientation))
+            out = self._pixels[first : first + len(part) * self._copies]
+            work.append(self._rollers["sampled"].turns(batches[-1], self._count, rng.spawn(1)[0], change, out))
+        seen = list(side_by_side(work))
+        failed = [row + first for first, one in zip((0, half), seen, strict=False) for row in one.errors]
+        for one in seen:
+            for error in one.errors.values():
+                self._session.drop(error)
         x = {
-            "overview": batch.image,
-            "tissue": batch.tissue,
-            "pixels": seen.pixels,
-            "where": seen.where,
-            "cell": seen.cell,
-            "label": np.array([session.label[o.slide] for o in slides], np.int32),
-            "weight": np.array([k not in seen.errors for k in range(len(slides))], np.float32),
-            "lesion": np.stack([session.lesion_cells(o) for o in slides]),
+            **{name: np.concatenate([getattr(b, of) for b in batches]) for name, of in BATCH.items()},
+            **{name: np.concatenate([getattr(r, name) for r in seen]) for name in ("where", "choice")},
+            "pixels": self._pixels[: len(slides) * self._copies],
+            "label": np.array([self._session.label[o.slide] for o in slides], np.int32),
+            "weight": np.array([k not in failed for k in range(len(slides))], np.float32),
+            "lesion": np.concatenate(
+                [b.at_candidates([self._session.lesion_cells(o) for o in b.overviews]) for b in batches]
+            ),
         }
         return self.learner.train_on_batch(x, return_dict=True)
+
+    def _batch(self, slides: list[StoredOverview], orientation: NDArray[np.int64] | None = None) -> Batch:
+        session = self._session
+        return make_batch(slides, session.shape, session.config.tissue.cell_share, orientation)
 
     def _batches(self, rng: np.random.Generator) -> Iterator[list[StoredOverview]]:
         """Full batches; every class is drawn equally often, so that "always negative" earns nothing."""
@@ -90,11 +119,10 @@ class Attend:
         """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any."""
         session, size = self._session, self._session.config.train.batch
         slides = session.val
+        parts = [slides[first : first + size] for first in range(0, len(slides), size)]
+        work = (self._rollers["greedy"].turns(self._batch(part), self._count) for part in parts)
         losses, right = [], []
-        for first in range(0, len(slides), size):
-            part = slides[first : first + size]
-            batch = make_batch(part, session.grid, session.config.tissue.cell_share)
-            seen = self._roller.run(batch, session.config.glimpse.count, greedy)
+        for part, seen in zip(parts, side_by_side(work), strict=True):
             for row, overview in enumerate(part):
                 if row in seen.errors:
                     session.drop(seen.errors[row])

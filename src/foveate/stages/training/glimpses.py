@@ -2,13 +2,15 @@
 
 import keras
 import numpy as np
+from keras import ops
 
-from foveate.attention.agent import Agent, FirstLook
+from foveate.attention.agent import Agent
 from foveate.attention.learner import GlimpseLearner
+from foveate.attention.steps import Steps
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
-from foveate.stages.augment import stain, stain_exponents, turn
-from foveate.stages.rollout import make_batch
+from foveate.stages.augment import stain, stain_exponents, turned_glimpses
+from foveate.stages.batch import make_batch
 from foveate.stages.training.patches import PatchSampler
 from foveate.stages.training.session import Session, mean_of
 
@@ -51,17 +53,20 @@ class Glimpses:
                 session.drop(error)
             kept = [k for k in range(len(slides)) if k not in seen.errors]
             if kept:
-                pixels = turn(stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng)
+                pixels = turned_glimpses(
+                    stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
+                )
                 done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
-        slides, look = session.enrolled, FirstLook(self._agent)
+        slides, steps = session.enrolled, Steps(self._agent, "greedy")
         salience = []
         for first in range(0, len(slides), size):
-            batch = make_batch(slides[first : first + size], session.grid, session.config.tissue.cell_share)
-            log_p = look.predict_on_batch({"overview": batch.image, "tissue": batch.tissue})["log_p"]
-            salience += list(np.exp(log_p).reshape(-1, *session.grid))
+            batch = make_batch(slides[first : first + size], session.shape, session.config.tissue.cell_share)
+            scene, memory = steps.begin(batch.image, batch.tissue, batch.candidates)
+            log_p = steps.choose(scene, memory, np.zeros(len(batch.image), np.float32))[2]
+            salience += list(batch.on_grid(np.exp(ops.convert_to_numpy(log_p))))
         labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
         return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)

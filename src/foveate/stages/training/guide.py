@@ -9,14 +9,14 @@ import numpy as np
 from foveate.attention.agent import Agent
 from foveate.attention.learner import GuideLearner
 from foveate.progress import progress
-from foveate.stages.rollout import make_batch
+from foveate.stages.batch import make_batch
 from foveate.stages.training.session import Session, mean_of
 
 STREAM = 0
 
 
 class Guide:
-    """Raises the policy's mass on annotated lesion cells, over mirrored overviews."""
+    """Raises the policy's mass on annotated lesion cells, over overviews in all orientations."""
 
     name = "guide"
 
@@ -39,14 +39,14 @@ class Guide:
         done = []
         for first in progress(range(0, len(order), size), f"guide {number + 1}/{self.epochs}"):
             slides = [self._slides[k] for k in order[first : first + size]]
-            batch = make_batch(slides, session.grid, session.config.tissue.cell_share)
+            batch = make_batch(
+                slides, session.shape, session.config.tissue.cell_share, rng.integers(8, size=len(slides))
+            )
             x = {
                 "overview": batch.image,
                 "tissue": batch.tissue,
-                "lesion": np.stack([session.lesion_cells(o) for o in slides]),
+                "candidates": batch.candidates,
+                "lesion": batch.at_candidates([session.lesion_cells(o) for o in slides]),
             }
-            for axis in (1, 2):
-                if rng.integers(2):
-                    x = {name: np.flip(values, axis) for name, values in x.items()}
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)

@@ -10,7 +10,8 @@ from foveate.files import write_text
 
 COLUMNS = (
     "phase", "epoch", "loss", "cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward",
-    "accuracy", "val_loss", "val_accuracy", "learning_rate", "glimpses_per_s", "seconds",
+    "accuracy", "val_loss", "val_accuracy", "learning_rate", "glimpses_per_s", "device_waited",
+    "readers_waited", "seconds",
 )  # fmt: skip
 
 
@@ -18,7 +19,11 @@ Row = dict[str, float | str]
 
 
 def write_history(rows: list[Row], path: Path) -> None:
-    """One row an epoch; a value that a phase does not have is empty."""
+    """One row an epoch; a value that a phase does not have is empty.
+
+    device_waited: share of the time in which a rollout waited for pixels with nothing else to do; readers_waited: share
+    in which no thread was reading.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import StoredOverview
-from foveate.stages.rollout import tissue_cells
+from foveate.stages.batch import tissue_cells
 
 ITC_UM, MICRO_UM = 200.0, 2000.0  # largest diameters of the classes, TNM
 NORMAL_SHARE = 0.5  # of the draws; the lesion classes that there are share the rest evenly

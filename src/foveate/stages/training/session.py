@@ -20,9 +20,9 @@ from foveate.errors import FoveateError, SlideError
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
+from foveate.stages.batch import common_shape, tissue_cells
 from foveate.stages.cohort import open_cohort
 from foveate.stages.provenance import source_digest
-from foveate.stages.rollout import grid_shape, tissue_cells
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.history import Row, log_scalars, write_history
 
@@ -72,7 +72,9 @@ class Session:
             )
         every = [*self._train, *self._val]
         self.label = {o.slide: SLIDE_CLASSES.index(rows[o.slide].label) for o in every}
-        self.grid = grid_shape(every)
+        shape = common_shape(every, config.tissue.cell_share)
+        side = max(shape.rows, shape.columns)  # square, so that slides can be turned
+        self.shape = shape._replace(rows=side, columns=side)
         self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
         settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
         names = [[[o.slide, self.label[o.slide]] for o in part] for part in (self._train, self._val)]
@@ -86,6 +88,7 @@ class Session:
         else:
             self.state = State(**{f.name: self.found[f.name] for f in fields(State)})
             log.info("resuming after epoch %d of phase %d", self.state.epoch, self.state.phase + 1)
+        self._lesions: dict[str, tuple[tuple[NDArray[np.int64], ...], NDArray[np.int32]]] = {}  # slide to its cells
         self._refused: set[str] = set()  # too coarse for the glimpse scales
         for overview in every:
             try:
@@ -121,18 +124,23 @@ class Session:
             self.state.dropped[error.slide] = error.reason
 
     def lesion_cells(self, overview: StoredOverview) -> NDArray[np.int32]:
-        """Which annotated lesion each cell of the session's grid (R, C) holds: 0 for none, k for the k-th.
+        """Which annotated lesion each cell of an overview (R, C) holds: 0 for none, k for the k-th.
 
         Cells that cannot be looked at hold none; where two lesions share a cell it holds the smaller one.
         """
-        cells = np.zeros(self.grid, np.int32)
+        cells = np.zeros(overview.cell_tissue.shape, np.int32)
         lesions = overview.lesions
-        if lesions is not None and self.label[overview.slide]:
+        if lesions is None or not self.label[overview.slide]:
+            return cells
+        if overview.slide not in self._lesions:
             for number in np.argsort(-lesions.diameter_um) + 1:
                 rows, columns = np.nonzero(lesions.index == number)
                 cells[rows // overview.cell_px, columns // overview.cell_px] = number
-            tissue = tissue_cells(overview, self.config.tissue.cell_share)
-            cells[: tissue.shape[0], : tissue.shape[1]] *= tissue
+            cells *= tissue_cells(overview, self.config.tissue.cell_share)
+            where = np.nonzero(cells)
+            self._lesions[overview.slide] = (where, cells[where])
+        where, numbers = self._lesions[overview.slide]
+        cells[where] = numbers
         return cells
 
     @property
@@ -166,12 +174,15 @@ class Session:
         if self.found and self.found["phase"] == self.state.phase:
             self.checkpoint.restore(phase.learner, self.found)
         for number in range(self.state.epoch, phase.epochs):
-            begun = time.perf_counter()
+            begun, busy = time.perf_counter(), self.sensor.busy_s
             figures = phase.epoch(number)
             seconds = time.perf_counter() - begun
             row: Row = {"phase": phase.name, "epoch": number + 1, **figures, "seconds": seconds}
             if "glimpses" in row:
                 row["glimpses_per_s"] = float(row.pop("glimpses")) / seconds
+                row["readers_waited"] = 1 - (self.sensor.busy_s - busy) / seconds
+            if "waited_s" in row:
+                row["device_waited"] = float(row.pop("waited_s")) / seconds
             self.state.epoch = number + 1
             self.state.history.append(row)
             self.checkpoint.save(phase.learner, asdict(self.state))

@@ -1,0 +1,74 @@
+"""The steps of a rollout as compiled functions, whose results stay on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from foveate.attention.agent import Agent, Memory, Scene
+from foveate.attention.policy import pick
+
+EXPLORE = ("greedy", "sampled", "random")
+
+
+class Steps:
+    """`Agent.begin`, `choose` and `absorb`, compiled for one way to explore and a number of copies.
+
+    Parameters
+    ----------
+    explore : greedy, sampled, or random; see `policy.pick`.
+    copies : rollouts M of each slide.
+    """
+
+    def __init__(self, agent: Agent, explore: str, copies: int = 1) -> None:
+        if explore not in EXPLORE:
+            raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
+        self._agent, self._explore, self._copies = agent, explore, copies
+        self._begin, self._choose, self._absorb = (
+            compiled(agent, function) for function in (self._begin_, self._choose_, self._absorb_)
+        )
+
+    def begin(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
+        """See `Agent.begin`."""
+        return self._begin(overview, tissue, candidates)
+
+    def choose(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
+        """Candidates (B * M,) to look at next, log pi (B * M,) of them, and of all, (B * M, N). chance: (B * M,)."""
+        return self._choose(scene, memory, chance)
+
+    def absorb(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
+        """The memory after a glimpse, and the class logits (B * M, K).
+
+        pixels: (B * M, S, g, g, 3) uint8. where: (B * M, 2).
+        """
+        return self._absorb(scene, memory, pixels, where, choice)
+
+    def _begin_(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
+        return self._agent.begin(overview, tissue, candidates, self._copies)
+
+    def _choose_(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
+        log_p = self._agent.choose(scene, memory)
+        choice = pick(log_p, memory["allowed"], chance, self._explore)
+        return choice, ops.take_along_axis(log_p, choice[:, None], axis=1)[:, 0], log_p
+
+    def _absorb_(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
+        vector, evidence = self._agent.glimpse_network(pixels, where)
+        memory = self._agent.absorb(scene, memory, vector, evidence, choice)
+        return memory, self._agent.answer(memory)
+
+
+def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of arrays, and dictionaries of them, compiled; it reads the model's variables as they are then."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def pure(values: list[Any], *inputs: Any) -> Any:
+            with keras.StatelessScope(state_mapping=zip(model.variables, values, strict=True)):
+                return function(*inputs)
+
+        jitted = jax.jit(pure)
+        return lambda *inputs: jitted([variable.value for variable in model.variables], *inputs)
+    import tensorflow as tf
+
+    return tf.function(function, reduce_retracing=True)

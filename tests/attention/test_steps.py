@@ -1,0 +1,52 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+
+from foveate.attention.agent import Agent
+from foveate.attention.steps import Steps, compiled
+
+
+def first(agent: Agent, x: dict[str, Any], explore: str, chance: list[float]) -> list[np.ndarray]:
+    """What each slide's first choice is, log pi of it, and log_p."""
+    steps = Steps(agent, explore)
+    scene, memory = steps.begin(x["overview"], x["tissue"], x["candidates"])
+    return [ops.convert_to_numpy(v) for v in steps.choose(scene, memory, np.array(chance, np.float32))]
+
+
+def test_each_way_to_explore(agent: Agent, make_rollout: Callable[..., dict[str, Any]]) -> None:
+    x = make_rollout(rows=2)
+    x["candidates"][1, 4:] = -1
+    found = {explore: first(agent, x, explore, [0.6, 0.6]) for explore in ("greedy", "sampled", "random")}
+    log_p = found["greedy"][2]
+    assert found["greedy"][0].tolist() == log_p.argmax(1).tolist()
+    assert found["random"][0].tolist() == [7, 2]  # of 12 and of 4
+    assert found["sampled"][0].tolist() == (np.exp(log_p).cumsum(1) > 0.6).argmax(1).tolist()
+    for choice, log_pi, again in found.values():
+        np.testing.assert_allclose(log_pi, log_p[[0, 1], choice], atol=1e-6)
+        np.testing.assert_allclose(again, log_p, atol=1e-6)
+
+
+def test_steps_follow_the_agent_s_weights(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    agent, x = make_agent(), make_rollout(rows=2)
+    steps = Steps(agent, "greedy")
+    before = ops.convert_to_numpy(steps.begin(x["overview"], x["tissue"], x["candidates"])[0]["salience"])
+    agent.context_network.salience.kernel.assign(2 * agent.context_network.salience.kernel)
+    after = ops.convert_to_numpy(steps.begin(x["overview"], x["tissue"], x["candidates"])[0]["salience"])
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
+
+
+def test_an_unknown_way_to_explore(agent: Agent) -> None:
+    with pytest.raises(ValueError, match="Received: boldly"):
+        Steps(agent, "boldly")
+
+
+def test_a_compiled_function_is_called_with_new_shapes(agent: Agent) -> None:
+    double = compiled(agent, lambda x: {"y": 2 * x["x"]})
+    for count in (3, 5):
+        found = double({"x": np.arange(count, dtype=np.float32)})
+        np.testing.assert_array_equal(ops.convert_to_numpy(found["y"]), 2 * np.arange(count))
