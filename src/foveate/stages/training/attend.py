@@ -11,9 +11,10 @@ from foveate.errors import FoveateError
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
-from foveate.stages.rollout import Roller, greedy, make_batch, sampled
+from foveate.stages.rollout import Roller, make_batch, sampled
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.validation import answers
 
 STREAM = 2
 
@@ -88,18 +89,8 @@ class Attend:
 
     def _validate(self) -> dict[str, float]:
         """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any."""
-        session, size = self._session, self._session.config.train.batch
-        slides = session.val
-        losses, right = [], []
-        for first in range(0, len(slides), size):
-            part = slides[first : first + size]
-            batch = make_batch(part, session.grid, session.config.tissue.cell_share)
-            seen = self._roller.run(batch, session.config.glimpse.count, greedy)
-            for row, overview in enumerate(part):
-                if row in seen.errors:
-                    session.drop(seen.errors[row])
-                    continue
-                logits, label = seen.logits[row, -1].astype(np.float64), session.label[overview.slide]
-                losses.append(np.logaddexp.reduce(logits) - logits[label])
-                right.append(logits.argmax() == label)
-        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))} if losses else {}
+        logits, labels = answers(self._session, self._roller)
+        if not len(labels):
+            return {}
+        losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}
