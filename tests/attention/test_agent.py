@@ -197,14 +197,36 @@ def test_the_prior_is_put_back_by_bayes_rule(make_agent: Callable[..., Agent]) -
     agent = make_agent(prior=[0.5, 0.25, 0.125, 0.125])
     logits = np.log([[1, 1, 1, 1], [1, 2, 4, 4], [8, 0.001, 0.001, 0.001]]).astype(np.float32)
     odds = np.array([[4, 2, 1, 1], [4, 4, 4, 4], [32, 0.002, 0.001, 0.001]])
-    found = np.asarray(agent.with_prior(ops.array(logits)))
+    found = np.asarray(agent.probabilities(ops.array(logits)))
     np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=1e-5)
-    even = np.asarray(make_agent().with_prior(ops.array(logits[:, None] + 7)))[:, 0]
+    even = np.asarray(make_agent().probabilities(ops.array(logits[:, None] + 7)))[:, 0]
     np.testing.assert_allclose(even, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), rtol=1e-5)
 
 
+def test_the_temperature_weakens_the_evidence_and_not_the_prior(make_agent: Callable[..., Agent]) -> None:
+    agent = make_agent(prior=[0.5, 0.25, 0.125, 0.125], temperature=2.0)
+    logits = ops.array(np.log([[1, 1, 1, 1], [1, 4, 16, 64]]).astype(np.float32))
+    odds = np.array([[4, 2, 1, 1], [4, 4, 4, 8]])  # by hand: 1, 2, 4, 8 times the prior
+    np.testing.assert_allclose(agent.probabilities(logits), odds / odds.sum(1, keepdims=True), rtol=1e-5)
+    odds = np.array([[4, 2, 1, 1], [4, 8, 16, 64]])
+    raw = agent.probabilities(logits, calibrated=False)
+    np.testing.assert_allclose(raw, odds / odds.sum(1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_is_above_zero(make_agent: Callable[..., Agent], temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature must be a number above 0"):
+        make_agent(temperature=temperature)
+
+
+def test_a_model_from_before_temperatures_has_temperature_one(make_agent: Callable[..., Agent]) -> None:
+    config = make_agent(temperature=2.0).get_config()
+    del config["temperature"]
+    assert Agent.from_config(config).settings["temperature"] == 1.0
+
+
 def test_settings_make_the_same_agent_again(make_agent: Callable[..., Agent]) -> None:
-    agent = make_agent(prior=[0.7, 0.1, 0.1, 0.1], inhibition_um=200.0, name="reader")
+    agent = make_agent(prior=[0.7, 0.1, 0.1, 0.1], temperature=1.5, inhibition_um=200.0, name="reader")
     config = json.loads(json.dumps(agent.get_config()))
     made = Agent.from_config(config)
     assert made.settings == agent.settings

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from foveate.patients.evaluation import evaluate
@@ -11,6 +12,7 @@ SURE = {
     "micro": (0.1, 0.0, 0.8, 0.1),
     "macro": (0.0, 0.0, 0.1, 0.9),
 }
+FLAT = (0.4, 0.2, 0.2, 0.2)
 
 
 def cohort(slides: dict[str, tuple[str, str]], failed: tuple[str, ...] = ()) -> list[PatientResult]:
@@ -25,8 +27,8 @@ def cohort(slides: dict[str, tuple[str, str]], failed: tuple[str, ...] = ()) -> 
             {}
             if name in failed
             else {
-                "learned": SlidePrediction(predicted, SURE[predicted]),
-                "random": SlidePrediction("negative", SURE["negative"]),
+                "learned": SlidePrediction(predicted, SURE[predicted], FLAT, 2.0),
+                "random": SlidePrediction("negative", SURE["negative"], SURE["negative"], 2.0),
             },
         )
         for name, (label, predicted) in slides.items()
@@ -81,6 +83,25 @@ def test_intervals_hold_the_value_and_undefined_resamples_are_counted() -> None:
     assert found["sensitivity"]["macro"]["undefined_resamples"] / 500 == pytest.approx(8 / 27, abs=0.06)
 
 
+def test_calibration_by_hand() -> None:
+    found = evaluate(cohort(SLIDES), 200, 0)["learned"]["calibration"]
+    assert found["temperatures"] == [2.0]
+    after, before = found["calibrated"], found["uncalibrated"]
+    # true class: 0.9, 0.2, 0.9, 0.1, 0.8, 0.9; said with 0.9, 0.8, 0.9, 0.9, 0.8, 0.9
+    expected = -np.log([0.9, 0.2, 0.9, 0.1, 0.8, 0.9]).mean()
+    assert after["negative_log_likelihood"]["value"] == pytest.approx(expected)
+    # 0.01 + 0.01 for 0.9; micro 0.01 + 0.04 + 0.01; wrong: 0.8^2 + 0.8^2 and 0.9^2 + 0.9^2
+    assert after["brier"]["value"] == pytest.approx((3 * 0.02 + 0.06 + 1.28 + 1.62) / 6)
+    assert [(one["count"], one["accuracy"]) for one in after["bins"]] == [(2, 0.5), (4, 0.75)]
+    assert after["ece"] == pytest.approx(2 / 6 * 0.3 + 4 / 6 * 0.15)
+    assert before["negative_log_likelihood"]["value"] == pytest.approx(-np.log([0.4, 0.4, 0.4, 0.2, 0.2, 0.2]).mean())
+    assert before["ece"] == pytest.approx(0.1)  # said with 0.4, right 3 times of 6
+    # patient c three times: 0.8 and 0.9, in 1 of 27 resamples; b, with 0.9 and 0.1, is the worst
+    low, high = after["negative_log_likelihood"]["ci95"]
+    assert low == pytest.approx(-np.log([0.8, 0.9]).mean())
+    assert expected < high <= -np.log([0.9, 0.1]).mean()
+
+
 def test_random_policy_stands_beside() -> None:
     found = evaluate(cohort(SLIDES), 50, 0)["random"]
     assert found["slide_accuracy"]["value"] == 0.5
@@ -106,6 +127,9 @@ def test_no_ground_truth(patients: list[PatientResult]) -> None:
         assert (found[policy]["n_patients"], found[policy]["n_slides"]) == (0, 0)
         assert found[policy]["kappa"] == {"value": None, "ci95": [None, None], "undefined_resamples": 10}
         assert found[policy]["auc_any_vs_negative"]["value"] is None
+        assert found[policy]["calibration"]["temperatures"] == []
+        figures = found[policy]["calibration"]["calibrated"]
+        assert (figures["ece"], figures["brier"]["value"], figures["bins"]) == (None, None, [])
 
 
 def test_same_seed_same_numbers() -> None:

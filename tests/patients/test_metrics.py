@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveate.patients.metrics import accuracy, auc, confusion_by_owner, quadratic_weighted_kappa, sensitivity
+from foveate.patients.metrics import accuracy, auc, confusion_by_owner, mean, quadratic_weighted_kappa, sensitivity
 
 
 def test_confusion_by_owner() -> None:
@@ -63,6 +63,11 @@ def test_auc_needs_both_sides() -> None:
     assert np.isnan(auc([0.1, 0.2], [True, True]))
     assert np.isnan(auc([], []))
     assert np.isnan(auc([0.1, 0.2], [True, False], [1, 0]))
+
+
+def test_mean() -> None:
+    found = mean([1.0, 4.0], [[1, 1], [2, 1], [0, 0]])
+    np.testing.assert_allclose(found, [2.5, 2.0, np.nan])
 
 
 def test_weights_of_auc_are_repetitions() -> None:

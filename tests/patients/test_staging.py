@@ -6,14 +6,16 @@ from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
 
 
+def sure(predicted: str) -> SlidePrediction:
+    probabilities = tuple(float(predicted == name) for name in SLIDE_CLASSES)
+    return SlidePrediction(predicted, probabilities, probabilities, 1.0)
+
+
 def slide(
     name: str, *, label: str = "", state: str = "ok", split: str = "test", learned: str = "negative"
 ) -> SlideResult:
     """A slide of the patient before the underscore, predicted as certain; at random always negative."""
-    predictions = {
-        policy: SlidePrediction(predicted, tuple(float(predicted == name) for name in SLIDE_CLASSES))
-        for policy, predicted in (("learned", learned), ("random", "negative"))
-    }
+    predictions = {policy: sure(predicted) for policy, predicted in (("learned", learned), ("random", "negative"))}
     return SlideResult(name, name.split("_")[0], split, label, state, predictions if state == "ok" else {})
 
 
@@ -27,7 +29,7 @@ def test_complete_patient() -> None:
 
 
 def test_stage_and_rule_differ_when_unsure() -> None:
-    unsure = SlidePrediction("negative", (0.55, 0.0, 0.0, 0.45))
+    unsure = SlidePrediction("negative", (0.55, 0.0, 0.0, 0.45), (0.55, 0.0, 0.0, 0.45), 1.0)
     result = SlideResult("a_0", "a", "test", "", "ok", {"learned": unsure, "random": unsure})
     [patient] = stage_patients([result], {})
     # mean stage index 0.45 * 3 = 1.35

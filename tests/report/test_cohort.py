@@ -11,7 +11,8 @@ def slide(name, patient, label, learned, random="negative"):
 
 def sure(name):
     classes = ("negative", "itc", "micro", "macro")
-    return SlidePrediction(name, tuple(float(c == name) for c in classes))
+    probabilities = tuple(float(c == name) for c in classes)
+    return SlidePrediction(name, probabilities, probabilities, 1.0)
 
 
 def test_the_metrics_of_the_patients_stage_are_read():

@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +18,12 @@ SHARED = os.environ.get("FOVEATE_SHARED")
 def row(slide: str, label: str, predicted: str = "", **cells: str) -> dict[str, str]:
     """A row of slides.tsv; `predicted` is certain, at random it is negative; without `predicted`, failed."""
     probabilities = {
-        f"{prefix}p_{name}": str(float(name == top))
+        f"{prefix}{kind}{name}": str(float(name == top))
         for prefix, top in (("", predicted), ("random_", "negative"))
+        for kind in ("p_", "uncalibrated_p_")
         for name in SLIDE_CLASSES
     }
-    predictions = {"prediction": predicted, "random_prediction": "negative"} | probabilities
+    predictions = {"temperature": "1.5", "prediction": predicted, "random_prediction": "negative"} | probabilities
     return {
         "slide": slide,
         "patient": slide.split("_node_")[0],
@@ -94,6 +96,15 @@ def test_patients_table(tmp_path: Path) -> None:
     ]
 
 
+def test_the_posterior_is_of_the_calibrated_probabilities(tmp_path: Path) -> None:
+    unsure = {"p_negative": "0.75", "p_macro": "0.25", "uncalibrated_p_negative": "0.5", "uncalibrated_p_macro": "0.5"}
+    (patient,), _, metrics = stage(tmp_path, [row("a_node_0", "macro", "negative") | unsure], {})
+    assert (patient["p_pN0"], patient["p_pN1"]) == ("0.750000", "0.250000")
+    calibration = metrics["test"]["learned"]["calibration"]
+    loss = [calibration[kind]["negative_log_likelihood"]["value"] for kind in ("calibrated", "uncalibrated")]
+    assert loss == pytest.approx([math.log(4), math.log(2)])
+
+
 def test_incomplete_patient_is_never_staged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         patients, submission, _ = stage(tmp_path, ROWS, {})
@@ -129,6 +140,7 @@ def test_metrics_by_split(tmp_path: Path) -> None:
     learned = metrics["test"]["learned"]
     assert (learned["n_patients"], learned["n_slides"]) == (2, 4)
     assert learned["slide_accuracy"]["value"] == 0.75
+    assert learned["calibration"]["temperatures"] == [1.5]
     assert metrics["test"]["random"]["slide_accuracy"]["value"] == 0.25
     assert metrics["val"]["learned"]["patient_accuracy"]["value"] == 1.0
     assert metrics["val"]["learned"]["kappa"]["value"] is None
@@ -159,6 +171,10 @@ def test_header_only(tmp_path: Path) -> None:
         ({"random_p_itc": "?"}, r"slides\.tsv:3: random_p_itc: '\?' is not a number from 0 to 1"),
         ({"p_micro": "nan"}, r"slides\.tsv:3: p_micro: 'nan' is not a number from 0 to 1"),
         ({"p_micro": "0.5"}, r"slides\.tsv:3: p_negative to p_macro: sum to 1\.5, expected 1"),
+        ({"uncalibrated_p_itc": "2"}, r"slides\.tsv:3: uncalibrated_p_itc: '2' is not a number from 0 to 1"),
+        ({"temperature": ""}, r"slides\.tsv:3: temperature: '' is not a number above 0"),
+        ({"temperature": "0"}, r"slides\.tsv:3: temperature: '0' is not a number above 0"),
+        ({"temperature": "inf"}, r"slides\.tsv:3: temperature: 'inf' is not a number above 0"),
         ({"slide": "a_node_0"}, r"slides\.tsv: slide: 'a_node_0' stands in more than one row"),
     ],
 )

@@ -27,7 +27,7 @@ from foveate.stages.train import make_agent
 
 pytestmark = pytest.mark.usefixtures("eager")
 T, PX = 3, 16
-PRIOR = [0.55, 0.15, 0.15, 0.15]
+PRIOR, TEMPERATURE = [0.55, 0.15, 0.15, 0.15], 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +94,7 @@ def setup(tiny_config: Config, make_slide: Callable[..., Any], tmp_path_factory:
     rng = np.random.default_rng(0)
     for variable in agent.weights:
         variable.assign_add(0.3 * rng.normal(size=variable.shape))
+    agent.settings["temperature"] = TEMPERATURE
     agent.save(folder / "model.keras")
     return Setup(config, samples, folder / "overview", folder / "model.keras")
 
@@ -165,14 +166,15 @@ def test_what_the_file_says_about_itself(setup: Setup, predicted: dict[str, Any]
     assert (list(attrs["scales_mpp"]), attrs["glimpse_px"], attrs["n_glimpses"]) == ([4, 32], PX, T)
     assert list(attrs["classes"]) == list(SLIDE_CLASSES)
     assert attrs["weights_sha256"] == hashlib.sha256(setup.weights.read_bytes()).hexdigest()
+    assert attrs["temperature"] == TEMPERATURE
     assert predicted["failed"] == {}
 
 
 def test_every_slide_is_predicted_by_both_policies(predicted: dict[str, Any]) -> None:
     shapes = {k: v.shape for k, v in predicted.items() if isinstance(v, np.ndarray)}
     each = {
-        "probabilities": (3, 4), "running": (3, T, 4), "location_um": (3, T, 2), "location_l0": (3, T, 2),
-        "policy_probability": (3, T),
+        "probabilities": (3, 4), "uncalibrated": (3, 4), "running": (3, T, 4),
+        "location_um": (3, T, 2), "location_l0": (3, T, 2), "policy_probability": (3, T),
     }  # fmt: skip
     expected = {f"{policy}/{name}": shape for policy in ("learned", "random") for name, shape in each.items()}
     assert shapes == expected | {"learned/glimpses": (3, T, 2, PX, PX, 3)}
@@ -206,7 +208,7 @@ def test_glimpses_are_what_lies_at_their_locations(setup: Setup, predicted: dict
             np.testing.assert_array_equal(predicted["learned/glimpses"][row], seen.pixels)
 
 
-def test_probabilities_are_the_model_s_with_the_prior(setup: Setup, predicted: dict[str, Any]) -> None:
+def test_probabilities_are_the_model_s_with_prior_and_temperature(setup: Setup, predicted: dict[str, Any]) -> None:
     agent, overviews = load_agent(setup.weights), {o.slide: o for o in setup.cohort()}
     assert agent.settings["prior"] == PRIOR
     row = predicted["learned/slide"].index("plain")
@@ -223,8 +225,11 @@ def test_probabilities_are_the_model_s_with_the_prior(setup: Setup, predicted: d
             "choice": (um // 128 @ [1, 16]).astype(np.int32)[None],
         }
     )
-    odds = np.exp(replay["logits"].numpy()[0]) * PRIOR
+    logits = replay["logits"].numpy()[0]
+    odds = np.exp(logits / TEMPERATURE) * PRIOR
     np.testing.assert_allclose(predicted["learned/running"][row], odds / odds.sum(1, keepdims=True), rtol=1e-3)
+    raw = np.exp(logits[-1]) * PRIOR
+    np.testing.assert_allclose(predicted["learned/uncalibrated"][row], raw / raw.sum(), rtol=1e-3)
     assert overviews["plain"].thumbnail.shape == (48, 64, 3)
 
 

@@ -18,7 +18,8 @@ from foveate.stages.training.history import write_history
 
 SCALES_MPP = (1.0, 4.0, 32.0)
 SIDES = ("", "random_")
-VERDICT = ("prediction", *(f"p_{name}" for name in SLIDE_CLASSES))
+VERDICT = ("prediction", *(f"{kind}{name}" for kind in ("p_", "uncalibrated_p_") for name in SLIDE_CLASSES))
+TEMPERATURE = 1.5
 COLUMNS = (
     "slide",
     "patient",
@@ -27,6 +28,7 @@ COLUMNS = (
     "label",
     "state",
     "reason",
+    "temperature",
     *(s + v for s in SIDES for v in VERDICT),
 )
 COHORT = (("negative", "itc", "macro"), ("negative", "micro", "negative"))
@@ -148,8 +150,10 @@ def _verdicts(rng, learned):
     row = {}
     for side, probabilities in zip(SIDES, (learned, rng.dirichlet(np.ones(4))), strict=True):
         row[f"{side}prediction"] = SLIDE_CLASSES[int(np.argmax(probabilities))]
-        row |= {f"{side}p_{name}": f"{p:.6f}" for name, p in zip(SLIDE_CLASSES, probabilities, strict=True)}
-    return row
+        raw = probabilities**TEMPERATURE / (probabilities**TEMPERATURE).sum()  # the prior is even
+        for kind, values in (("p_", probabilities), ("uncalibrated_p_", raw)):
+            row |= {f"{side}{kind}{name}": f"{p:.6f}" for name, p in zip(SLIDE_CLASSES, values, strict=True)}
+    return row | {"temperature": str(TEMPERATURE)}
 
 
 def _write_overview(path, name, picture, tissue, lesions):
@@ -302,6 +306,37 @@ def test_learned_stands_beside_random_and_training_beside_both(results):
     assert "patient_900" in page
 
 
+def test_calibration_is_shown_with_and_without_temperature(results):
+    page = results.report()
+    found = json.loads((results.folder / "metrics.json").read_text(encoding="utf-8"))["test"]["learned"]["calibration"]
+    box = page.split('id="calibration-title"')[1].split("</section>")[0]
+    assert "fitted on validation slides: 1.5;" in box
+    charts = box.split("<figure")[1:]
+    for chart, kind, name in zip(charts, ("calibrated", "uncalibrated"), ("with temperature", "without"), strict=True):
+        bins = found[kind]["bins"]
+        assert chart.count('<circle class="dot"') == len(bins) > 0
+        said = "; ".join(
+            f"confidence {b['confidence']:.2f}, right {b['accuracy']:.2f} of {b['count']} "
+            f"slide{'s' if b['count'] > 1 else ''}"
+            for b in bins
+        )
+        assert f'role="img" aria-label="Reliability, {name}: {said}"' in chart
+    assert f"<b>{found['calibrated']['ece']:.2f}</b>" in box
+    assert f">{found['uncalibrated']['brier']['value']:.2f}</td>" in box
+
+
+def test_a_temperature_of_one_is_said_and_one_diagram_shown(results):
+    for row in results.rows[:6]:
+        row.update(
+            temperature="1", **{f"{s}uncalibrated_p_{c}": row[f"{s}p_{c}"] for s in SIDES for c in SLIDE_CLASSES}
+        )
+    results.write_tables()
+    box = results.report().split('id="calibration-title"')[1].split("</section>")[0]
+    assert "temperature is 1" in box
+    assert box.count("<figure") == 1
+    assert "with temperature" not in box
+
+
 def test_names_and_reasons_are_escaped(results):
     attack = "<script>alert('x')</script>"
     results.change("patient_000_node_1", "failed", attack)
@@ -348,6 +383,7 @@ def test_without_ground_truth_it_says_so(results):
     page = results.report(histories={})
     assert "No ground truth" in page
     assert '<table class="confusion">' not in page
+    assert 'id="calibration-title"' not in page
     assert "No training history" in page
     assert "no truth" in page
 

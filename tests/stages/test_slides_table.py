@@ -21,6 +21,7 @@ SAMPLES = [
 ]
 LEARNED = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
 RANDOM = np.array([[0.7, 0.1, 0.1, 0.1]], np.float32)
+UNCALIBRATED = np.array([[0.1, 0.9, 1.25e-9, 0]], np.float32)
 
 
 class Run:
@@ -39,12 +40,13 @@ class Run:
         self.dropped.write_text(json.dumps({"spoilt": "a bad tile"} if len(samples) > 2 else {}))
         self.predictions.parent.mkdir()
         with h5py.File(self.predictions, "w") as file:
-            file.attrs["fold"] = "split"
+            file.attrs.update(fold="split", temperature=1.25)
             file.create_group("failed").attrs.update({"coarse": "too coarse"} if len(samples) > 2 else {})
             for policy, probabilities in (("learned", LEARNED), ("random", RANDOM)):
                 group = file.create_group(policy)
                 group.create_dataset("slide", data=["good"], dtype=h5py.string_dtype())
                 group["probabilities"] = probabilities
+                group["uncalibrated"] = UNCALIBRATED
 
     def rows(self) -> dict[str, dict[str, str]]:
         run(Plan(self.samples, {}), self.statuses, [self.predictions], [self.dropped], self.table, self.summary)
@@ -74,9 +76,12 @@ def test_every_row_of_the_sheet_has_a_state(cohort: Run) -> None:
 def test_probabilities_of_both_policies(cohort: Run) -> None:
     row = cohort.rows()["good"]
     assert tuple(row) == COLUMNS
-    assert (row["fold"], row["patient"], row["label"]) == ("split", "p0", "macro")
+    assert (row["fold"], row["patient"], row["label"], row["temperature"]) == ("split", "p0", "macro", "1.25")
     assert [row[f"p_{c}"] for c in ("negative", "itc", "micro", "macro")] == [
-        "0.100000", "0.200000", "0.300000", "0.400000",
+        "0.1", "0.2", "0.3", "0.4",
+    ]  # fmt: skip
+    assert [row[f"random_uncalibrated_p_{c}"] for c in ("negative", "itc", "micro", "macro")] == [
+        "0.1", "0.9", "1.25e-09", "0",
     ]  # fmt: skip
     assert (row["prediction"], row["random_prediction"]) == ("macro", "negative")
     assert float(row["random_p_negative"]) == pytest.approx(0.7)

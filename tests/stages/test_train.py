@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,13 +12,16 @@ import pytest
 from foveate.attention.agent import Agent
 from foveate.config import Config
 from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.temperature import fit_temperature
 from foveate.stages import train
 from foveate.stages.determinism import seeded
 from foveate.stages.predict import load_agent
+from foveate.stages.rollout import Roller
 from foveate.stages.training import session as session_module
 from foveate.stages.training.attend import Attend
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.session import Session
+from foveate.stages.training.validation import answers
 
 pytestmark = pytest.mark.usefixtures("eager")
 EPOCHS = [("guide", "1"), ("guide", "2"), ("glimpses", "1"), ("glimpses", "2"), ("attend", "1"), ("attend", "2")]
@@ -92,6 +96,29 @@ def killed(cohort: Any, out: Path, monkeypatch: pytest.MonkeyPatch, *, at: tuple
     return [(row["phase"], row["epoch"]) for row in history(out)]
 
 
+def test_the_temperature_is_that_of_the_kept_weights(
+    cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # steps so large that the answers are far from even
+    bold = cohort.tuned(train={"guide_epochs": 0, "pretrain_epochs": 0, "learning_rate": 0.1})
+    assert killed(bold, tmp_path / "out", monkeypatch, at=(train, "calibrate")) == EPOCHS[4:]
+    assert not (tmp_path / "out" / "model.keras").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Attend, "epoch", None)  # no epoch is repeated
+        agent = run(bold, tmp_path / "out")
+    session = Session(bold.config, bold.samples, bold.fold, bold.overviews, tmp_path)
+    logits, labels = answers(session, Roller(agent, session.sensor))
+    assert agent.settings["temperature"] == fit_temperature(logits, labels, session.prior).temperature != 1
+
+
+def test_test_slides_touch_neither_weights_nor_temperature(cohort: Any, trained: Path, tmp_path: Path) -> None:
+    # were they opened, the training would end: there are no such slides
+    tested = dataclasses.replace(cohort, fold=dataclasses.replace(cohort.fold, test=["ghost"], unlabelled=["shade"]))
+    agent, plain = run(tested, tmp_path), load_agent(trained / "model.keras")
+    assert_equal(agent, plain)
+    assert agent.settings == plain.settings
+
+
 BEFORE_CHECKPOINT, AFTER_CHECKPOINT = (Checkpoint, "save"), (session_module, "log_scalars")
 
 
@@ -114,6 +141,7 @@ def test_without_annotations_and_validation_slides(cohort: Any, tmp_path: Path) 
     assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS[4:]
     assert [row["val_loss"] for row in history(tmp_path)] == ["", ""]
     seeded(plain.config.train.seed)
+    assert agent.settings["temperature"] == 1.0
     fresh = train.make_agent(plain.config, agent.settings["prior"])
     for layer, untrained in zip(agent.glimpse_network.sight, fresh.glimpse_network.sight, strict=True):
         assert not np.array_equal(layer.get_weights()[0], untrained.get_weights()[0])  # it learns with the agent

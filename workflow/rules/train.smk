@@ -6,6 +6,7 @@ rule train:
         overviews=lambda wildcards: overviews(learned(wildcards)),
         code=code(
             "attention/*.py",
+            "patients/temperature.py",
             "slides/sensor.py",
             "stages/augment.py",
             "stages/batch.py",

@@ -34,7 +34,13 @@ class Agent(keras.Model):
     features, state, context : lengths of the glimpse vector, of the core's state, of a cell's vector.
     inhibition_um : spread of the inhibition of return.
     prior : share of each class among the training slides. Training draws classes evenly, so its logits know
-        nothing of it; `with_prior` puts it back.
+        nothing of it; `probabilities` puts it back.
+    temperature : what the logits are divided by there, above 0, so that they are no surer than they are right.
+
+    Raises
+    ------
+    ValueError
+        For a temperature that is not above 0.
     """
 
     def __init__(
@@ -49,9 +55,12 @@ class Agent(keras.Model):
         context: int,
         inhibition_um: float = 300.0,
         prior: list[float] | None = None,
+        temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be a number above 0. Received: {temperature}")
         self.settings: dict[str, Any] = {
             "scales_mpp": list(scales_mpp),
             "glimpse_px": glimpse_px,
@@ -63,6 +72,7 @@ class Agent(keras.Model):
             "context": context,
             "inhibition_um": inhibition_um,
             "prior": prior or [1 / len(classes)] * len(classes),
+            "temperature": temperature,
         }
         self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), name="glimpse_network")
         self.core = keras.layers.LSTMCell(state, name="core")
@@ -151,9 +161,14 @@ class Agent(keras.Model):
         """
         return self.action_network(ops.concatenate([memory["h"], memory["strongest"]], -1))
 
-    def with_prior(self, logits: Any) -> Any:
-        """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training."""
-        return ops.softmax(logits + ops.log(ops.convert_to_tensor(self.settings["prior"], self.compute_dtype)))
+    def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
+        """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
+
+        The temperature (Guo et al. 2017) divides the logits, which are evidence, and not the prior, which was
+        counted. calibrated: False leaves it out.
+        """
+        prior = ops.log(ops.convert_to_tensor(self.settings["prior"], self.compute_dtype))
+        return ops.softmax(logits / (self.settings["temperature"] if calibrated else 1.0) + prior)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Replay rollouts.

@@ -1,5 +1,6 @@
 """All metrics of a set of patients, as they stand in metrics.json."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.patients.bootstrap import estimate, resample_counts
-from foveate.patients.metrics import accuracy, auc, confusion_by_owner, quadratic_weighted_kappa, sensitivity
+from foveate.patients.calibration import (
+    brier_score,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability,
+)
+from foveate.patients.metrics import accuracy, auc, confusion_by_owner, mean, quadratic_weighted_kappa, sensitivity
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.patients.staging import POLICIES, PatientResult, SlideResult
 
@@ -28,6 +35,11 @@ def evaluate(patients: Sequence[PatientResult], resamples: int, seed: int) -> di
     out, and 1 - p_negative for `auc_any_vs_negative`, where they are positive. `kappa` and
     `patient_accuracy` are those of the stage to report, `kappa_rule` that of the rule applied to the
     predicted classes. Confusion matrices have the truth in rows.
+
+    `calibration` has the temperatures of the models that predicted the slides, and how far their probabilities are to
+    be believed, `calibrated` and, as they would be with temperature 1, `uncalibrated`: negative_log_likelihood and
+    brier, means over slides (`foveate.patients.calibration`), ece, and the bins of a reliability diagram. Temperatures
+    are fitted under the learned policy, on validation slides: only other slides tell what they are worth.
     """
     counted = [patient for patient in patients if _has_truth(patient) or _labelled_slides(patient)]
     counts = resample_counts(len(counted), resamples, seed)
@@ -71,7 +83,7 @@ def _slide_metrics(patients: Sequence[PatientResult], policy: str, counts: Ints)
     true = _indices([slide.label for _, slide in owned], SLIDE_CLASSES)
     predictions = [slide.predictions[policy] for _, slide in owned]
     predicted = _indices([prediction.prediction for prediction in predictions], SLIDE_CLASSES)
-    probabilities = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, 4)
+    probabilities = _table([prediction.probabilities for prediction in predictions])
 
     confusion = confusion_by_owner(owner, true, predicted, len(patients), len(SLIDE_CLASSES))
     class_sensitivity = sensitivity(confusion.sum(axis=0))
@@ -91,6 +103,31 @@ def _slide_metrics(patients: Sequence[PatientResult], policy: str, counts: Ints)
             1.0 - probabilities[:, negative], true != negative, np.ones(len(true), dtype=bool), owner, counts
         ),
         "confusion_slides": confusion.sum(axis=0).astype(int).tolist(),
+        "calibration": {
+            "temperatures": sorted({prediction.temperature for prediction in predictions}),
+            "calibrated": _calibration(probabilities, true, owner, counts),
+            "uncalibrated": _calibration(_table([p.uncalibrated for p in predictions]), true, owner, counts),
+        },
+    }
+
+
+def _table(probabilities: Sequence[Sequence[float]]) -> Floats:
+    return np.array(probabilities, dtype=np.float64).reshape(-1, len(SLIDE_CLASSES))
+
+
+def _calibration(probabilities: Floats, true: Ints, owner: Ints, counts: Ints) -> dict[str, Any]:
+    """How far probabilities (n, 4) are to be believed. counts: (resamples, patients)."""
+    bins = reliability(probabilities, true)
+    error = expected_calibration_error(bins)
+    times = counts[:, owner]
+    scores = {
+        "negative_log_likelihood": negative_log_likelihood(probabilities, true),
+        "brier": brier_score(probabilities, true),
+    }
+    return {
+        **{k: estimate(float(mean(v, np.ones(len(v)))), mean(v, times)).as_json() for k, v in scores.items()},
+        "ece": None if math.isnan(error) else error,
+        "bins": bins,
     }
 
 

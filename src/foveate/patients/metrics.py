@@ -74,6 +74,12 @@ def auc(scores: ArrayLike, positive: ArrayLike, weights: ArrayLike | None = None
     return _ratio((positives * below).sum(axis=-1), pairs)
 
 
+def mean(values: ArrayLike, weights: ArrayLike) -> Floats:
+    """Return the weighted mean: (...,). values: (n,); weights: (..., n) how often each item counts."""
+    times = np.asarray(weights, dtype=np.float64)
+    return _ratio(times @ np.asarray(values, dtype=np.float64), times.sum(axis=-1))
+
+
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> Floats:
     """Divide; NaN where the denominator is 0."""
     above, under = np.broadcast_arrays(

@@ -17,10 +17,15 @@ POLICIES = ("learned", "random")
 
 @dataclass(frozen=True)
 class SlidePrediction:
-    """The class predicted for a slide, and the probabilities of `SLIDE_CLASSES`."""
+    """The class predicted for a slide, and the probabilities of `SLIDE_CLASSES`.
+
+    uncalibrated: the probabilities before the model's temperature.
+    """
 
     prediction: str
     probabilities: tuple[float, ...]
+    uncalibrated: tuple[float, ...]
+    temperature: float
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
+from foveate.report.reliability import Calibration, calibration
 
 METRICS = {
     "kappa": ("Kappa", "quadratic weighted, reported stage"),
@@ -74,6 +75,7 @@ class Split:
     sensitivity: tuple[MetricRow, ...]
     slides: Confusion
     patients: Confusion
+    calibration: Calibration
     axis_low: float
 
     @property
@@ -107,6 +109,7 @@ def split_metrics(metrics: Mapping[str, Any]) -> Split:
         sensitivity=sensitivity,
         slides=_confusion("Slides", SLIDE_CLASSES, learned["confusion_slides"]),
         patients=_confusion("Patients, reported stage", PN_STAGES, learned["confusion_patients"]),
+        calibration=calibration(learned["calibration"]),
         axis_low=next(low for low in (0.0, -0.25, -0.5, -1.0) if lowest >= low or low == -1.0),
     )
 

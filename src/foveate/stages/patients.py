@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,10 +25,11 @@ SLIDE_COLUMNS = (
     "split",
     "label",
     "state",
+    "temperature",
     *(
         f"{prefix}{name}"
         for prefix in PREFIXES.values()
-        for name in ("prediction", *(f"p_{slide_class}" for slide_class in SLIDE_CLASSES))
+        for name in ("prediction", *(f"{kind}{c}" for kind in ("p_", "uncalibrated_p_") for c in SLIDE_CLASSES))
     ),
 )
 """The columns of slides.tsv that are read here."""
@@ -119,23 +121,30 @@ def _slide(row: Mapping[str, str], where: str) -> SlideResult:
 
 def _prediction(row: Mapping[str, str], prefix: str, where: str) -> SlidePrediction:
     _check(row[f"{prefix}prediction"], SLIDE_CLASSES, f"{where}: {prefix}prediction")
-    probabilities = tuple(_probability(row, f"{prefix}p_{name}", where) for name in SLIDE_CLASSES)
+    probabilities, uncalibrated = (_distribution(row, f"{prefix}{kind}", where) for kind in ("p_", "uncalibrated_p_"))
+    temperature = _number(row["temperature"])
+    if not 0 < temperature < math.inf:
+        raise FoveateError(f"{where}: temperature: {row['temperature']!r} is not a number above 0")
+    return SlidePrediction(row[f"{prefix}prediction"], probabilities, uncalibrated, temperature)
+
+
+def _distribution(row: Mapping[str, str], prefix: str, where: str) -> tuple[float, ...]:
+    columns = [f"{prefix}{name}" for name in SLIDE_CLASSES]
+    probabilities = tuple(_number(row[column]) for column in columns)
+    for column, p in zip(columns, probabilities, strict=True):
+        if not 0 <= p <= 1:
+            raise FoveateError(f"{where}: {column}: {row[column]!r} is not a number from 0 to 1")
     if abs(sum(probabilities) - 1) > SUM_TOLERANCE:
-        raise FoveateError(
-            f"{where}: {prefix}p_{SLIDE_CLASSES[0]} to {prefix}p_{SLIDE_CLASSES[-1]}: "
-            f"sum to {sum(probabilities):g}, expected 1"
-        )
-    return SlidePrediction(row[f"{prefix}prediction"], probabilities)
+        raise FoveateError(f"{where}: {columns[0]} to {columns[-1]}: sum to {sum(probabilities):g}, expected 1")
+    return probabilities
 
 
-def _probability(row: Mapping[str, str], column: str, where: str) -> float:
+def _number(text: str) -> float:
+    """NaN for what is no number."""
     try:
-        value = float(row[column])
+        return float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise FoveateError(f"{where}: {column}: {row[column]!r} is not a number from 0 to 1")
-    return value
+        return math.nan
 
 
 def _check(value: str, allowed: tuple[str, ...], where: str) -> None:

@@ -130,8 +130,10 @@ class Predictor:
             file.create_group("failed").attrs.update({e.slide: e.reason for e in errors.values()})
             for name, rollout in rollouts.items():
                 group = file.create_group(name)
-                probabilities = ops.convert_to_numpy(self.agent.with_prior(rollout.logits))
-                _write_rollout(group, [overviews[k] for k in kept], rollout, probabilities, kept)
+                running = ops.convert_to_numpy(self.agent.probabilities(rollout.logits))
+                _write_rollout(group, [overviews[k] for k in kept], rollout, running, kept)
+                last = self.agent.probabilities(rollout.logits[:, -1], calibrated=False)
+                group["uncalibrated"] = ops.convert_to_numpy(last)[kept]
                 if name == "learned":
                     group["glimpses"] = rollout.pixels[kept]
 
@@ -193,10 +195,11 @@ def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Pat
     """Predict `samples` with one model.
 
     Writes `out` (HDF5): attributes format, version, fold, scales_mpp (S,), glimpse_px, n_glimpses, classes,
-    weights_sha256; the group `failed` with slide -> reason as attributes; and for the policies `learned`
-    (greedy) and `random` (uniform over tissue cells, same budget): slide (n,); probabilities (n, 4); running
-    (n, T, 4) after each fixation; location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and
-    for `learned` glimpses (n, T, S, g, g, 3) uint8, finest scale first.
+    weights_sha256, temperature (of the model); the group `failed` with slide -> reason as attributes; and for the
+    policies `learned` (greedy) and `random` (uniform over tissue cells, same budget): slide (n,); probabilities
+    (n, 4), and uncalibrated (n, 4), what they were with temperature 1; running (n, T, 4) after each fixation,
+    calibrated; location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and for `learned` glimpses
+    (n, T, S, g, g, 3) uint8, finest scale first.
     """
     cohort = open_cohort(samples, overviews)
     parts = out.with_suffix(".parts")
@@ -214,6 +217,7 @@ def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Pat
             "n_glimpses": config.glimpse.count,
             "classes": settings["classes"],
             "weights_sha256": predictor.weights_sha256,
+            "temperature": settings["temperature"],
         },
         failed,
     )

@@ -16,9 +16,13 @@ from foveate.report.sources import read_json
 from foveate.stages.plan import Plan
 
 PREFIX = {"learned": "", "random": "random_"}
+VALUES = {"probabilities": "p_", "uncalibrated": "uncalibrated_p_"}  # dataset of a prediction to columns
 COLUMNS = (
-    "slide", "patient", "fold", "split", "label", "state", "reason",
-    *(f"{PREFIX[p]}{c}" for p in POLICIES for c in ("prediction", *(f"p_{k}" for k in SLIDE_CLASSES))),
+    "slide", "patient", "fold", "split", "label", "state", "reason", "temperature",
+    *(
+        f"{PREFIX[p]}{c}" for p in POLICIES
+        for c in ("prediction", *(f"{v}{k}" for v in VALUES.values() for k in SLIDE_CLASSES))
+    ),
 )  # fmt: skip
 
 
@@ -77,16 +81,20 @@ def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
     with file:
         for slide, reason in file["failed"].attrs.items():
             rows[slide] |= {"state": "failed", "reason": str(reason)}
-        fold = str(file.attrs["fold"])
+        fold, temperature = str(file.attrs["fold"]), f"{file.attrs['temperature']:.6g}"
         for policy in POLICIES:
             group = file[policy]
             if "slide" not in group:  # every slide of the job failed
                 continue
-            for slide, probabilities in zip(group["slide"].asstr()[:], group["probabilities"][:], strict=True):
-                prefix = PREFIX[policy]
-                values = {f"{prefix}p_{c}": f"{p:.6f}" for c, p in zip(SLIDE_CLASSES, probabilities, strict=True)}
-                values[f"{prefix}prediction"] = SLIDE_CLASSES[int(probabilities.argmax())]
-                rows[slide] |= {**values, "fold": fold, "state": "ok", "reason": ""}
+            found = {columns: group[name][:] for name, columns in VALUES.items()}
+            for k, slide in enumerate(group["slide"].asstr()[:]):
+                values = {
+                    f"{PREFIX[policy]}{columns}{c}": f"{p:.6g}"  # small ones count in the log-likelihood
+                    for columns, probabilities in found.items()
+                    for c, p in zip(SLIDE_CLASSES, probabilities[k], strict=True)
+                }
+                values[f"{PREFIX[policy]}prediction"] = SLIDE_CLASSES[int(found["p_"][k].argmax())]
+                rows[slide] |= {**values, "fold": fold, "temperature": temperature, "state": "ok", "reason": ""}
 
 
 def verdict(table: Path, summary: Path) -> str:

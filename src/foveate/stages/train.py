@@ -15,6 +15,7 @@ from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
 from foveate.stages.training.session import Session
+from foveate.stages.training.validation import calibrate
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
 
     Reads `overviews/{slide}.h5` and the slides; writes into `out`: model.keras, history.csv, dropped.json
     (slides that could not be read, and why), tensorboard/, checkpoint/. The phases are `guide` (where to look),
-    `glimpses` (what is seen) and `attend` (the whole agent); the first two need annotated lesions.
+    `glimpses` (what is seen) and `attend` (the whole agent); the first two need annotated lesions. Then the
+    temperature of the best epoch's answers is fitted on the validation slides.
     """
     session = Session(config, samples, fold, overviews, out)
     seeded(config.train.seed)
@@ -57,7 +59,8 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
                 lambda: Attend(session, agent, sight=not pretrained),
             ],
         )
-    agent.load_weights(out / "checkpoint" / "best.weights.h5")
+        agent.load_weights(out / "checkpoint" / "best.weights.h5")
+        calibrate(session, agent)
     with atomic(out / "model.keras") as partial:
         agent.save(partial)
     write_history(session.state.history, out / "history.csv")

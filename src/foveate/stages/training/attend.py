@@ -16,6 +16,7 @@ from foveate.stages.batch import Batch, make_batch
 from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.validation import answers
 
 STREAM = 2
 BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  # of the model's inputs
@@ -117,17 +118,8 @@ class Attend:
 
     def _validate(self) -> dict[str, float]:
         """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any."""
-        session, size = self._session, self._session.config.train.batch
-        slides = session.val
-        parts = [slides[first : first + size] for first in range(0, len(slides), size)]
-        work = (self._rollers["greedy"].turns(self._batch(part), self._count) for part in parts)
-        losses, right = [], []
-        for part, seen in zip(parts, side_by_side(work), strict=True):
-            for row, overview in enumerate(part):
-                if row in seen.errors:
-                    session.drop(seen.errors[row])
-                    continue
-                logits, label = seen.logits[row, -1].astype(np.float64), session.label[overview.slide]
-                losses.append(np.logaddexp.reduce(logits) - logits[label])
-                right.append(logits.argmax() == label)
-        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))} if losses else {}
+        logits, labels = answers(self._session, self._rollers["greedy"])
+        if not len(labels):
+            return {}
+        losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}

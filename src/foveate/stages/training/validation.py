@@ -1,0 +1,51 @@
+"""What the agent concludes on the validation slides: it picks the epoch, and then the temperature."""
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.attention.agent import Agent
+from foveate.patients.temperature import fit_temperature
+from foveate.stages.batch import make_batch
+from foveate.stages.rollout import Roller, side_by_side
+from foveate.stages.training.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The class logits (n, K) after the last fixation, and the labels (n,). The roller is greedy.
+
+    A validation slide that cannot be read is dropped from the session and is not among them.
+    """
+    slides, size = session.val, session.config.train.batch
+    parts = [slides[first : first + size] for first in range(0, len(slides), size)]
+    share, steps = session.config.tissue.cell_share, session.config.glimpse.count
+    work = (roller.turns(make_batch(part, session.shape, share), steps) for part in parts)
+    logits, labels = [], []
+    for part, seen in zip(parts, side_by_side(work), strict=True):
+        for row, overview in enumerate(part):
+            if row in seen.errors:
+                session.drop(seen.errors[row])
+            else:
+                logits.append(seen.logits[row, -1])
+                labels.append(session.label[overview.slide])
+    classes = len(session.prior)
+    return np.array(logits, np.float64).reshape(-1, classes), np.array(labels, np.int64)
+
+
+def calibrate(session: Session, agent: Agent) -> None:
+    """Fit the agent's temperature on the validation slides. The same after a resume: nothing is drawn."""
+    fit = fit_temperature(*answers(session, Roller(agent, session.sensor, "greedy")), session.prior)
+    agent.settings["temperature"] = fit.temperature
+    if fit.slides:
+        log.info(
+            "temperature %.3f from %d validation slides: negative log-likelihood %.4f, without it %.4f",
+            fit.temperature,
+            fit.slides,
+            fit.after,
+            fit.before,
+        )
+    else:
+        log.info("temperature 1: there is no validation slide to fit it on")
