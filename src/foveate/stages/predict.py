@@ -116,7 +116,8 @@ class Predictor:
 
     def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
         batch = make_batch(overviews, grid_shape(overviews), self.config.tissue.cell_share)
-        rng = np.random.default_rng([self.config.train.seed, 2, first])
+        own = int(self.weights_sha256[:8], 16)  # the models of an ensemble look at random places of their own
+        rng = np.random.default_rng([self.config.train.seed, 2, first, own])
         choosers: dict[str, Chooser] = {"learned": greedy, "random": uniform(rng)}
         rollouts = {name: self.roller.run(batch, self.config.glimpse.count, choosers[name]) for name in POLICIES}
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
