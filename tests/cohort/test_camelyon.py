@@ -245,4 +245,4 @@ def test_camelyon16_with_its_own_reference(tmp_path: Path) -> None:
     samples = camelyon16(tmp_path)
     assert Counter(s.label for s in samples) == {"negative": 80, "micro": 27, "macro": 22}
     assert [s.slide for s in samples if s.exclude] == ["test_114"]  # the table lacks test_049
-    assert len(folds(samples)["split"].test) == 128
+    assert len(folds(samples, "sheet", tmp_path)["split"].test) == 128
