@@ -31,7 +31,7 @@ def measure(config: Config, plan: Plan, overviews: Path, statuses: Path, out: Pa
     if rest or job.fold is None:
         raise SystemExit("this benchmark needs a sheet with a split column and no predict.weights")
     begun = time.perf_counter()
-    train.run(config, plan.samples, job.fold, overviews, out)
+    train.run(config, plan.of(job.learned), job.fold, overviews, out)
     seconds = time.perf_counter() - begun
     predictions, table = out / "predictions.h5", out / "slides.tsv"
     predict.run(config, plan.of(job.predict), overviews, out / "model.keras", predictions, fold=name)

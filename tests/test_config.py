@@ -69,6 +69,10 @@ def test_a_later_file_goes_over_an_earlier_one_key_by_key(tmp_path: Path) -> Non
         ("train.epochs", 0, "train.epochs: 0 is less than the minimum of 1"),
         ("overview.mpp", float("nan"), 'overview.mpp: null is not of type "number"'),
         ("glimpse.scales_mpp", [1, "four"], 'glimpse.scales_mpp.1: "four" is not of type "number"'),
+        ("folds", "centre", 'folds: "centre" does not match "^(sheet|center)$"'),
+        ("folds", 1, "folds: 1 is less than the minimum of 2"),
+        ("folds", 2.5, 'folds: 2.5 is not of types "integer", "string"'),
+        ("folds", True, 'folds: true is not of types "integer", "string"'),
         ("glimpse.scales_mpp", [4, 1], "glimpse.scales_mpp: [4.0, 1.0] must grow from the finest to the coarsest"),
         ("glimpse.scales_mpp", [1, 1], "glimpse.scales_mpp: [1.0, 1.0] must grow from the finest to the coarsest"),
         ("overview.cell_um", 100, "overview.cell_um: 100 is not a multiple of 4 x overview.mpp (16)"),
@@ -98,6 +102,9 @@ def test_whole_numbers_may_be_written_with_a_point(changed: Changed) -> None:
     config = parse_config(changed("train.seed", 3.0), "my.yaml")
     assert config.train.seed == 3
     assert isinstance(config.train.seed, int)
+    folds = parse_config(changed("folds", 5.0), "my.yaml").folds
+    assert folds == 5
+    assert isinstance(folds, int)
 
 
 @pytest.mark.parametrize(("key", "value"), [("predict.weights", datetime.date(2020, 1, 1)), ("train", {5: 1})])

@@ -177,7 +177,8 @@ def _train(options: argparse.Namespace) -> None:
     from foveate.stages import train
 
     for name, fold in folds.items():
-        train.run(config, plan.samples, fold, options.results / "overview", options.results / "train" / name)
+        samples = plan.of(plan.jobs[name].learned)
+        train.run(config, samples, fold, options.results / "overview", options.results / "train" / name)
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -88,6 +88,7 @@ class Patients:
 @dataclasses.dataclass(frozen=True)
 class Config:
     samples: str
+    folds: str | int
     demo: Demo
     overview: Overview
     tissue: Tissue
@@ -194,6 +195,8 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
             made[name] = _build(hint, value)
         elif hint in (int, float):  # the schema lets 3.0 pass for a whole number, and 3 for any number
             made[name] = hint(value)
+        elif hint == str | int:
+            made[name] = value if isinstance(value, str) else int(value)
         elif isinstance(value, list):
             made[name] = tuple(map(float, value))
         else:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from foveate.cohort.camelyon import camelyon16, camelyon17
-from foveate.cohort.samples import Sample, folds, read_samples, write_samples
+from foveate.cohort.folds import folds
+from foveate.cohort.samples import Sample, read_samples, write_samples
 from foveate.errors import FoveateError, SheetError
 
 SHARED = os.environ.get("FOVEATE_SHARED")
@@ -226,8 +227,8 @@ def test_camelyon17_with_its_own_table_of_stages(tmp_path: Path) -> None:
     assert {(f"{s.slide}.tif", s.label, s.center) for s in samples} | {
         (f"{s.patient}.zip", s.patient_label, s.center) for s in samples
     } == {tuple(row) for row in rows}
-    fold = folds(samples)["split"]
-    assert [len(part) for part in (fold.train, fold.val, fold.test, fold.unlabelled)] == [275, 75, 150, 0]
+    fold = folds(samples, "sheet", tmp_path)["split"]
+    assert [len(part) for part in (fold.train, fold.val, fold.test, fold.outside)] == [275, 75, 150, 0]
     stages = {s.patient: s.patient_label for s in samples}
     tested = {s.patient: s.patient_label for s in samples if s.split == "test"}
     for stage, count in Counter(stages.values()).items():
@@ -244,4 +245,4 @@ def test_camelyon16_with_its_own_reference(tmp_path: Path) -> None:
     samples = camelyon16(tmp_path)
     assert Counter(s.label for s in samples) == {"negative": 80, "micro": 27, "macro": 22}
     assert [s.slide for s in samples if s.exclude] == ["test_114"]  # the table lacks test_049
-    assert len(folds(samples)["split"].test) == 128
+    assert len(folds(samples, "sheet", tmp_path)["split"].test) == 128

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveate.cohort.samples import Fold, Sample, folds, patient_labels, read_samples, write_samples
+from foveate.cohort.samples import Sample, patient_labels, read_samples, write_samples
 from foveate.cohort.sheet_faults import row_schema
 from foveate.errors import SheetError
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
@@ -216,12 +216,25 @@ def test_unreadable_file(name: str, reason: str) -> None:
     ],
 )
 def test_a_patient_has_one_split_fold_and_stage(column: str, values: tuple[str, str], rule: str) -> None:
-    rows = [f"x\tp\ta.tif\t\t{values[0]}", "y\tp\tb.tif\t\t", f"z\tp\tc.tif\t\t{values[1]}"]
+    between = "p" if column == "patient_label" else "q"  # of which a row may be empty
+    rows = [f"x\tp\ta.tif\t\t{values[0]}", f"y\t{between}\tb.tif\t\t", f"z\tp\tc.tif\t\t{values[1]}"]
     shown = [v if column == "fold" else repr(v) for v in values]
     assert faults(f"{REQUIRED}\t{column}", *rows) == [
         f"samples.tsv:4: {column}: {shown[1]}, but patient 'p' has {shown[0]} on line 2: {rule}"
     ]
     assert len(read_samples(sheet(f"{REQUIRED}\t{column}", *rows[:2]))) == 2
+
+
+@pytest.mark.parametrize(("column", "value"), [("split", "train"), ("fold", "3")])
+def test_a_split_or_fold_of_some_slides_of_a_patient_is_a_fault(column: str, value: str) -> None:
+    rows = [f"w\tp\tw.tif\t\t{value}\ttorn", "x\tp\ta.tif\t\t\t", f"y\tq\tb.tif\t\t{value}\t", "z\tq\tc.tif\t\t\t"]
+    before = "3 on line 4" if column == "fold" else "'train' on line 4"
+    assert faults(f"{REQUIRED}\t{column}\texclude", *rows) == [
+        f"samples.tsv:5: {column}: an empty cell, but patient 'q' has {before}: "
+        f"a patient's slides belong to one {column}"
+    ]  # an excluded slide's split says nothing of the others
+    torn = "z\tq\tc.tif\t\t\ttorn"
+    assert len(read_samples(sheet(f"{REQUIRED}\t{column}\texclude", *rows[:3], torn))) == 4
 
 
 def test_split_and_fold_do_not_go_together() -> None:
@@ -322,73 +335,6 @@ def test_a_bad_sheet_is_not_written() -> None:
 
 
 def test_patient_labels() -> None:
-    samples = [sample("x", "p"), replace(sample("y", "p"), patient_label="pN2"), sample("z", "q")]
+    samples = [Sample(s, p, Path(s)) for s, p in (("x", "p"), ("y", "p"), ("z", "q"))]
+    samples[1] = replace(samples[1], patient_label="pN2")
     assert patient_labels(samples) == {"p": "pN2"}
-
-
-def sample(slide: str, patient: str = "", label: str = "macro", **more: object) -> Sample:
-    return Sample(slide, patient or slide, Path(slide), label, **more)  # type: ignore[arg-type]
-
-
-def test_folds_by_split() -> None:
-    samples = [
-        sample("a", split="train"),
-        sample("b", split="val"),
-        sample("c", split="test"),
-        sample("d", split="test", label=""),
-        sample("e"),
-        sample("f", label=""),
-        sample("g", split="train", exclude="torn"),
-        sample("h", exclude="torn"),
-        sample("i", split="train"),
-    ]
-    assert folds(samples) == {"split": Fold("split", ["a", "i"], ["b"], ["c", "d"], ["e", "f"])}
-
-
-def test_folds_by_number_take_the_next_number_for_val() -> None:
-    samples = [sample(f"{n}{letter}", fold=n) for letter in "ab" for n in (7, 1, 3)]
-    samples += [sample("free"), sample("torn", fold=50, exclude="torn")]
-    assert folds(samples) == {
-        "1": Fold("1", ["7a", "7b"], ["3a", "3b"], ["1a", "1b"], ["free"]),
-        "3": Fold("3", ["1a", "1b"], ["7a", "7b"], ["3a", "3b"], []),
-        "7": Fold("7", ["3a", "3b"], ["1a", "1b"], ["7a", "7b"], []),
-    }
-
-
-def test_slides_without_a_label_are_tested_on_and_not_learnt_from(caplog: pytest.LogCaptureFixture) -> None:
-    samples = [sample(str(n), fold=n, label="" if n == 1 else "itc") for n in range(4)]
-    assert [f.train for f in folds(samples).values()] == [["2", "3"], ["0", "3"], ["0"], ["2"]]
-    assert [f.val for f in folds(samples).values()] == [[], ["2"], ["3"], ["0"]]
-    assert folds(samples)["1"].test == ["1"]
-    assert "without a label, so not trained on (1): 1" in caplog.text
-
-
-def test_folds_of_a_sheet_to_be_predicted() -> None:
-    assert folds([sample("a", label=""), sample("b")]) == {"split": Fold("split", [], [], [], ["a", "b"])}
-
-
-def test_two_numbered_folds_are_too_few() -> None:
-    with pytest.raises(SheetError, match=r"fold: only 0, 4 in the sheet; .* use three or more"):
-        folds([sample("a", fold=0), sample("b", fold=4)])
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from([None, 0, 1, 2, 3, 9]), min_size=1), st.integers(1, 3), st.booleans())
-def test_a_test_patient_is_never_learnt_from(by_patient: list[int | None], slides: int, numbered: bool) -> None:
-    words = {None: "", 0: "train", 1: "val", 2: "test", 3: "train", 9: "test"}
-    if numbered:
-        by_patient = [*by_patient, 0, 1, 2]
-    samples = [
-        sample(f"{p}-{i}", f"p{p}", fold=k) if numbered else sample(f"{p}-{i}", f"p{p}", split=words[k])
-        for p, k in enumerate(by_patient)
-        for i in range(slides)
-    ]
-    write_samples(samples, Path("written.tsv"))
-    result = folds(read_samples(Path("written.tsv"), check_files=False))
-    for fold in result.values():
-        parts = [{slide.split("-")[0] for slide in part} for part in (fold.train, fold.val, fold.test)]
-        assert sum(map(len, parts)) == len(set().union(*parts))
-    once = [slide for fold in result.values() for slide in fold.test + fold.unlabelled]
-    assert len(once) == len(set(once))
-    if numbered:
-        assert set(once) == {s.slide for s in samples}

@@ -29,6 +29,7 @@ def make_fixations(um) -> Fixations:
         policy_probability=np.full(count, 0.1, np.float32),
         glimpses=np.zeros((count, 2, 8, 8, 3), np.uint8),
         scales_mpp=(1.0, 20.0),
+        fold="0",
     )
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,7 @@ def fixations() -> Fixations:
         policy_probability=np.array([0.25, 0.5], np.float32),
         glimpses=np.zeros((2, 3, 50, 50, 3), np.uint8),
         scales_mpp=(1.0, 4.0, 32.0),
+        fold="2",
     )
 
 
@@ -50,6 +53,14 @@ def test_facts(overview, fixations):
     assert facts["Scan"] == "2,000 × 40,000 px at 0.243 µm/px (tiff)"  # noqa: RUF001
     assert facts["File"] == "aperio, 3 levels"
     assert facts["Path"] == "a.svs"
+    assert facts["Fold"] == "2"
+    assert "Pictures" not in facts
+
+
+def test_pictures_of_an_ensemble_say_whose_they_are(overview, fixations):
+    facts = dict(slide_view(dataclasses.replace(ROW, fold="ensemble"), {}, overview, fixations).facts)
+    assert facts["Fold"] == "ensemble"
+    assert facts["Pictures"] == "what the model of fold 2 saw and concluded; the prediction is the mean of all folds"
 
 
 def test_an_unread_slide_has_only_its_reason():

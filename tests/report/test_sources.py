@@ -125,4 +125,5 @@ def test_the_model_of_the_slides_fold_is_chosen(tmp_path):
     for fold, value in (("0", 0.25), ("1", 0.5), ("", 0.25)):
         found = predictions.of("a", fold)
         assert found is not None
+        assert found.fold == (fold or "0")
         assert found.policy_probability.tolist() == [value]

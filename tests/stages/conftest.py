@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from foveate.cohort.samples import Fold, Sample
+from foveate.cohort.folds import Fold
+from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.slides.overview_file import StoredOverview, read_overview
 from foveate.stages.overview import survey

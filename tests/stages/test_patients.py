@@ -146,6 +146,14 @@ def test_metrics_by_split(tmp_path: Path) -> None:
     assert metrics["val"]["learned"]["kappa"]["value"] is None
 
 
+def test_a_cross_validation_is_measured_apart(tmp_path: Path) -> None:
+    rows = [{**r, "split": "cv"} if r["patient"] == "patient_000" else r for r in ROWS]
+    _, _, metrics = stage(tmp_path, rows, {})
+    assert metrics.keys() == {"test", "cv", "val"}
+    assert (metrics["test"]["learned"]["n_slides"], metrics["cv"]["learned"]["n_slides"]) == (3, 1)
+    assert metrics["cv"]["learned"]["slide_accuracy"]["value"] == 0.0
+
+
 def test_no_ground_truth(tmp_path: Path) -> None:
     rows = [row("patient_000_node_0", "", "micro", split="")]
     patients, _, metrics = stage(tmp_path, rows, {})

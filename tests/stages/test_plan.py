@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,31 +22,85 @@ SPLIT = [
     sample("c2", split="test", exclude="blurred"),
     sample("d1", ""),
 ]
-FOLDS = [sample("a1", fold=0), sample("b1", "macro", fold=1), sample("c1", fold=2), sample("d1", "")]
+FOLDS = [
+    sample("a1", fold=0),
+    sample("b1", "macro", fold=1),
+    sample("c1", fold=2),
+    sample("d1", ""),
+    sample("a2", fold=0, exclude="blurred"),
+]
 
 
-def test_a_split_is_one_model_that_predicts_all_but_the_training_slides() -> None:
-    made = jobs(SPLIT, given=False)
-    assert list(made) == ["split"]
-    assert made["split"].predict == ["b1", "c1", "d1"]
-    assert made["split"].fold is not None
-    assert made["split"].fold.train == ["a1", "a2"]
-    assert made["split"].slides == ["a1", "a2", "b1", "c1", "d1"]
+@pytest.fixture
+def plan(config: Config) -> Callable[..., Plan]:
+    """The plan of samples with some keys of the configuration."""
+
+    def make(samples: list[Sample], folds: str | int = "sheet", weights: str = "") -> Plan:
+        predict = dataclasses.replace(config.predict, weights=weights)
+        return Plan(samples, jobs(dataclasses.replace(config, folds=folds, predict=predict), samples))
+
+    return make
 
 
-def test_every_fold_predicts_its_own_test_slides_and_the_first_one_those_without_a_fold() -> None:
-    made = jobs(FOLDS, given=False)
-    assert {name: job.predict for name, job in made.items()} == {"0": ["a1", "d1"], "1": ["b1"], "2": ["c1"]}
-    assert made["0"].slides == ["c1", "b1", "a1", "d1"]  # learns from 2, is chosen by 1
-    assert sorted(slide for job in made.values() for slide in job.predict) == ["a1", "b1", "c1", "d1"]
+def test_a_split_is_one_model_that_predicts_all_but_the_training_slides(plan: Callable[..., Plan]) -> None:
+    made = plan(SPLIT)
+    assert list(made.jobs) == ["split"]
+    job = made.jobs["split"]
+    assert job.predict == ["b1", "c1", "d1"]
+    assert job.fold is not None
+    assert job.fold.train == ["a1", "a2"]
+    assert job.learned == ["a1", "a2", "b1"]
+    assert job.slides == ["a1", "a2", "b1", "c1", "d1"]
+    assert made.splits == {"a": "train", "b": "val", "c": "test", "d": ""}
+
+
+def test_every_fold_predicts_its_own_test_slides_and_those_in_no_fold(plan: Callable[..., Plan]) -> None:
+    made = plan(FOLDS)
+    assert {name: job.predict for name, job in made.jobs.items()} == {
+        "0": ["a1", "d1"],
+        "1": ["b1", "d1"],
+        "2": ["c1", "d1"],
+    }
+    assert sorted(made.jobs["0"].learned) == ["b1", "c1"]
+    assert made.splits == {"a": "cv", "b": "cv", "c": "cv", "d": ""}
+
+
+COHORT = [
+    sample(f"{letter}{k}", "macro" if k else "negative", split="train" if number % 2 else "val", center=f"{number % 3}")
+    for number, letter in enumerate("abcdefghi")
+    for k in range(2)
+]
+COHORT += [sample(f"{letter}0", label, split="test", center="0") for letter, label in (("x", "itc"), ("y", ""))]
+COHORT += [sample("z0", "", split="val", patient_label="pN0")]
+
+
+@pytest.mark.parametrize("folds", [3, "center"])
+def test_folds_that_the_configuration_makes(plan: Callable[..., Plan], folds: str | int) -> None:
+    made = plan(COHORT, folds)
+    assert list(made.jobs) == (["0", "1", "2"] if folds == 3 else ["center_0", "center_1", "center_2"])
+    tested = []
+    for job in made.jobs.values():
+        assert job.predict[-3:] == ["x0", "y0", "z0"]
+        tested += job.predict[:-3]
+        # what the rule `train` has as input: no overview of a slide that the model predicts, or of its patient
+        assert not {s.patient for s in made.of(job.learned)} & {s.patient for s in made.of(job.predict)}
+        assert set(job.learned) | set(job.predict) == set(made.used)
+    assert sorted(tested) == sorted(s.slide for s in COHORT[:-3])
+    assert made.splits == dict.fromkeys("abcdefghi", "cv") | {"x": "test", "y": "test", "z": ""}
 
 
 @pytest.mark.parametrize("samples", [SPLIT, FOLDS])
-def test_a_given_model_predicts_all_that_is_not_excluded(samples: list[Sample]) -> None:
-    made = jobs(samples, given=True)
-    assert list(made) == ["given"]
-    assert made["given"].fold is None
-    assert made["given"].predict == made["given"].slides == [s.slide for s in samples if not s.exclude]
+@pytest.mark.parametrize("folds", ["sheet", 2, "center"])
+def test_a_given_model_predicts_all_that_is_not_excluded(
+    plan: Callable[..., Plan], samples: list[Sample], folds: str | int
+) -> None:
+    made = plan(samples, folds, "model.keras")
+    assert list(made.jobs) == ["given"]
+    job = made.jobs["given"]
+    assert job.fold is None
+    assert job.learned == []
+    assert job.predict == job.slides == [s.slide for s in samples if not s.exclude]
+    assert set(made.splits.values()) == ({"test", ""} if samples is FOLDS else {"train", "val", "test", ""})
 
 
 def test_the_samples_of_a_plan() -> None:
@@ -64,6 +119,8 @@ def test_the_plan_of_a_sheet(config: Config, tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(config, demo=dataclasses.replace(config.demo, folder="elsewhere"))
     with pytest.raises(SheetError, match=r"samples\.tsv:2: path: "):
         read_plan(elsewhere)
+    with pytest.raises(SheetError, match=r"samples\.tsv: folds: 2, but only 1 patients"):
+        read_plan(dataclasses.replace(config, folds=2))
 
 
 def test_a_digest_is_short_and_stable_and_depends_on_order() -> None:

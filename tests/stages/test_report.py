@@ -337,6 +337,32 @@ def test_a_temperature_of_one_is_said_and_one_diagram_shown(results):
     assert "with temperature" not in box
 
 
+def test_a_cross_validation_heads_the_metrics_where_nobody_was_held_out(results):
+    for row in results.rows[:6]:
+        row["split"] = "cv"
+    results.write_tables()
+    page = results.report()
+    metrics = json.loads((results.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert "Metrics of the cross-validation" in page
+    assert "2 complete patients with a known stage, 6 predicted slides with a label, each predicted by the fold" in page
+    assert f"<b>{metrics['cv']['learned']['slide_accuracy']['value']:.2f}</b>" in page
+    assert "No ground truth" not in page
+
+
+def test_a_cross_validation_stands_below_held_out_patients_and_their_pictures_are_of_one_fold(results):
+    for row in results.rows[:3]:
+        row["split"] = "cv"
+    for row in results.rows[3:6]:
+        row["fold"] = "ensemble"
+    results.write_tables()
+    page = results.report()
+    assert "Metrics of the test split" in page
+    assert "1 complete patients with a known stage, 3 predicted slides with a label. Intervals" in page
+    assert "Cross-validation, each by the fold that has not seen the patient: 1 patients, 3 slides" in page
+    assert page.count("what the model of fold 0 saw and concluded") == 3
+    assert page.count("the 5 places looked at") == 6
+
+
 def test_names_and_reasons_are_escaped(results):
     attack = "<script>alert('x')</script>"
     results.change("patient_000_node_1", "failed", attack)

@@ -6,22 +6,22 @@ import h5py
 import numpy as np
 import pytest
 
+from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
-from foveate.stages.plan import Plan
+from foveate.stages.plan import Job, Plan
 from foveate.stages.slides import COLUMNS, run, verdict
 
 SAMPLES = [
     Sample("good", "p0", Path("good.tif"), "macro", split="test"),
     Sample("learned", "p1", Path("learned.tif"), "negative", split="train"),
     Sample("left_out", "p2", Path("left_out.tif"), "itc", split="val", exclude="blurred"),
-    Sample("broken", "p3", Path("broken.tif"), "", fold=2),
+    Sample("broken", "p3", Path("broken.tif"), "", split="test"),
     Sample("coarse", "p4", Path("coarse.tif"), "micro", split="test"),
     Sample("spoilt", "p5", Path("spoilt.tif"), "micro", split="train"),
 ]
-LEARNED = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
-RANDOM = np.array([[0.7, 0.1, 0.1, 0.1]], np.float32)
-UNCALIBRATED = np.array([[0.1, 0.9, 1.25e-9, 0]], np.float32)
+LEARNED, RANDOM = [0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]
+UNCALIBRATED = [0.1, 0.9, 1.25e-9, 0]
 
 
 class Run:
@@ -37,21 +37,43 @@ class Run:
             status = {"state": "failed", "reason": "cut short", "remedy": "copy the file again"}
             ok = {"state": "ok", "reason": "", "remedy": ""}
             (self.statuses / f"{s.slide}.json").write_text(json.dumps(status if bad else ok))
-        self.dropped.write_text(json.dumps({"spoilt": "a bad tile"} if len(samples) > 2 else {}))
-        self.predictions.parent.mkdir()
-        with h5py.File(self.predictions, "w") as file:
-            file.attrs.update(fold="split", temperature=1.25)
-            file.create_group("failed").attrs.update({"coarse": "too coarse"} if len(samples) > 2 else {})
-            for policy, probabilities in (("learned", LEARNED), ("random", RANDOM)):
-                group = file.create_group(policy)
-                group.create_dataset("slide", data=["good"], dtype=h5py.string_dtype())
-                group["probabilities"] = probabilities
-                group["uncalibrated"] = UNCALIBRATED
+        more = len(samples) > 2
+        self.dropped.write_text(json.dumps({"spoilt": "a bad tile"} if more else {}))
+        write_predictions(
+            self.predictions, "split", {"good": (LEARNED, RANDOM)}, {"coarse": "too coarse"} if more else {}, 1.25
+        )
+        predicted = [s.slide for s in samples if s.split == "test" and not s.exclude]
+        self.plan = Plan(samples, {"split": Job("split", None, predicted)})
 
     def rows(self) -> dict[str, dict[str, str]]:
-        run(Plan(self.samples, {}), self.statuses, [self.predictions], [self.dropped], self.table, self.summary)
-        with self.table.open(newline="") as file:
-            return {row["slide"]: row for row in csv.DictReader(file, delimiter="\t")}
+        run(self.plan, self.statuses, [self.predictions], [self.dropped], self.table, self.summary)
+        return read_table(self.table)
+
+
+def write_predictions(
+    path: Path,
+    fold: str,
+    slides: dict[str, tuple[list[float], list[float]]],
+    failed: dict[str, str],
+    temperature: float = 1.0,
+) -> Path:
+    """slides: to the probabilities of the learned and the random policy."""
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(fold=fold, temperature=temperature)
+        file.create_group("failed").attrs.update(failed)
+        for k, policy in enumerate(("learned", "random")):
+            group = file.create_group(policy)
+            if slides:
+                group.create_dataset("slide", data=list(slides), dtype=h5py.string_dtype())
+                group["probabilities"] = np.array([both[k] for both in slides.values()], np.float32)
+                group["uncalibrated"] = np.array([UNCALIBRATED] * len(slides), np.float32)
+    return path
+
+
+def read_table(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(newline="") as file:
+        return {row["slide"]: row for row in csv.DictReader(file, delimiter="\t")}
 
 
 @pytest.fixture
@@ -127,3 +149,67 @@ def test_a_stage_that_has_not_run_is_an_error_with_the_file(cohort: Run, tmp_pat
     with pytest.raises(FoveateError, match=f"{absent}: cannot be read"):
         cohort.rows()
     assert not cohort.table.exists()
+
+
+class Folds:
+    """Two folds that test on a slide each; both predict the slide `out`, which is in none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        samples = [Sample(name, name, Path(f"{name}.tif"), "macro") for name in ("a", "b")]
+        samples.append(Sample("out", "out", Path("out.tif"), "macro", split="test"))
+        fold = [Fold(str(k), [ab[1 - k]], [], [ab[k]], ["out"]) for k, ab in enumerate(("ab", "ab"))]
+        self.plan = Plan(samples, {f.name: Job(f.name, f, [*f.test, *f.outside]) for f in fold})
+        (folder / "status").mkdir()
+        for s in samples:
+            (folder / "status" / f"{s.slide}.json").write_text('{"state": "ok", "reason": "", "remedy": ""}')
+        self.sure, self.unsure = ([0.0, 0.0, 0.0, 1.0], RANDOM), ([0.4, 0.4, 0.2, 0.0], LEARNED)
+
+    def rows(self, *predictions: Path) -> dict[str, dict[str, str]]:
+        table = self.folder / "slides.tsv"
+        run(self.plan, self.folder / "status", predictions, [], table, self.folder / "summary.txt")
+        return read_table(table)
+
+    def file(self, fold: str, *slides: str, **failed: str) -> Path:
+        """Predictions: fold 0 is sure, fold 1 is not."""
+        values = dict.fromkeys(slides, self.sure if fold == "0" else self.unsure)
+        return write_predictions(self.folder / f"{fold}.h5", fold, values, failed, 0.5 if fold == "0" else 2.0)
+
+
+def test_slides_in_no_fold_get_the_mean_of_all_folds(tmp_path: Path) -> None:
+    folds = Folds(tmp_path)
+    rows = folds.rows(folds.file("0", "out", "a"), folds.file("1", "b", "out"))
+    names = ("negative", "itc", "micro", "macro")
+    assert [rows["out"][f"p_{c}"] for c in names] == ["0.2", "0.2", "0.1", "0.5"]
+    assert [rows["out"][f"random_p_{c}"] for c in names] == ["0.4", "0.15", "0.2", "0.25"]
+    assert (rows["out"]["prediction"], rows["out"]["random_prediction"]) == ("macro", "negative")
+    assert {slide: (row["fold"], row["split"], row["state"]) for slide, row in rows.items()} == {
+        "a": ("0", "cv", "ok"),
+        "b": ("1", "cv", "ok"),
+        "out": ("ensemble", "test", "ok"),
+    }
+    assert [float(rows["out"][f"uncalibrated_p_{c}"]) for c in names] == pytest.approx(UNCALIBRATED, rel=1e-5)
+    assert [rows[slide]["temperature"] for slide in ("a", "b", "out")] == ["0.5", "2", "1"]
+    assert float(rows["a"]["p_macro"]) == 1
+    assert float(rows["b"]["p_macro"]) == 0
+
+
+@pytest.mark.parametrize("bad", ["0", "1"])
+def test_an_ensemble_of_which_one_failed_has_failed(tmp_path: Path, bad: str) -> None:
+    folds = Folds(tmp_path)
+    files = [
+        folds.file(fold, own, out="a bad tile") if fold == bad else folds.file(fold, own, "out")
+        for fold, own in zip("01", "ab", strict=True)
+    ]
+    row = folds.rows(*files)["out"]
+    assert (row["state"], row["reason"]) == ("failed", f"a bad tile (predicted by fold {bad})")
+    assert not any(row[column] for column in COLUMNS if "p_" in column or "prediction" in column or column == "fold")
+    assert folds.rows(*files)["a"]["state"] == "ok"
+
+
+@pytest.mark.parametrize("slides", [("a",), ("a", "out", "b"), ()])
+def test_predictions_of_other_slides_than_planned_are_refused(tmp_path: Path, slides: tuple[str, ...]) -> None:
+    """As of an earlier division into folds, in which the model may have learned from them."""
+    folds = Folds(tmp_path)
+    with pytest.raises(FoveateError, match=r"0\.h5: not of the slides that fold 0 predicts now"):
+        folds.rows(folds.file("0", *slides), folds.file("1", "b", "out"))

@@ -107,13 +107,13 @@ def test_the_temperature_is_that_of_the_kept_weights(
         patch.setattr(Attend, "epoch", None)  # no epoch is repeated
         agent = run(bold, tmp_path / "out")
     session = Session(bold.config, bold.samples, bold.fold, bold.overviews, tmp_path)
-    logits, labels = answers(session, Roller(agent, session.sensor))
+    logits, labels = answers(session, Roller(agent, session.sensor, "greedy"))
     assert agent.settings["temperature"] == fit_temperature(logits, labels, session.prior).temperature != 1
 
 
 def test_test_slides_touch_neither_weights_nor_temperature(cohort: Any, trained: Path, tmp_path: Path) -> None:
     # were they opened, the training would end: there are no such slides
-    tested = dataclasses.replace(cohort, fold=dataclasses.replace(cohort.fold, test=["ghost"], unlabelled=["shade"]))
+    tested = dataclasses.replace(cohort, fold=dataclasses.replace(cohort.fold, test=["ghost"], outside=["shade"]))
     agent, plain = run(tested, tmp_path), load_agent(trained / "model.keras")
     assert_equal(agent, plain)
     assert agent.settings == plain.settings

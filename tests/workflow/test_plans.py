@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import h5py
 
 from .conftest import Project
 from .test_bad_slides import table
-from .tiny_cohort import COHORT, sheet_rows
+from .tiny_cohort import sheet_rows
 
 
 def test_with_given_weights_nothing_is_trained_and_no_truth_is_needed(
@@ -42,28 +43,62 @@ def test_with_given_weights_nothing_is_trained_and_no_truth_is_needed(
         assert file["learned/glimpses"].shape == (3, 3, 3, 16, 16, 3)
 
 
-def test_with_folds_every_labelled_slide_is_predicted_by_a_model_that_has_not_seen_it(
+def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_tested_slide(
+    new_project: Callable[[Path], Project], tmp_path: Path
+) -> None:
+    project = new_project(tmp_path / "project")
+    planned = project.planned("--config", "folds=3")
+    assert (planned["train"], planned["predict"], planned["slides"]) == (3, 3, 1)
+
+    shown = project.finish("--dry-run", "--config", "folds=3")
+
+    tested = set()
+    jobs = re.findall(
+        r"^rule (train|predict):\n    input: (.+)\n(?:.*\n)*?    wildcards: fold=(\w+)$", shown, re.MULTILINE
+    )
+    inputs = {(rule, fold): set(files.split(", ")) for rule, files, fold in jobs}
+    assert set(inputs) == {(rule, fold) for rule in ("train", "predict") for fold in "012"}
+    for fold in "012":
+        learned, predicted = inputs["train", fold], inputs["predict", fold]
+        assert not any(file.startswith(("results/train", "results/predictions")) for file in learned)
+        assert [file for file in predicted if "/train/" in file] == [f"results/train/{fold}/model.keras"]
+        own = {"overview": re.compile(r"results/overview/(p\d)_\w\.h5").fullmatch}
+        patients = [{m[1] for file in files if (m := own["overview"](file))} for files in (learned, predicted)]
+        assert not patients[0] & patients[1]
+        assert patients[0] | patients[1] == {f"p{k}" for k in range(6)}
+        assert {"p3", "p4", "p5"} < patients[1]  # held out, and without a label: in no fold
+        tested |= patients[1] - {"p3", "p4", "p5"}
+    assert tested == {"p0", "p1", "p2"}
+
+
+def test_every_patient_is_predicted_by_a_model_that_has_not_seen_it_and_who_was_held_out_by_all(
     new_project: Callable[[Path], Project], tmp_path: Path
 ) -> None:
     project = new_project(tmp_path / "project")
     project.configure(train={"guide_epochs": 0, "pretrain_epochs": 0, "epochs": 1}, glimpse={"count": 1})
-    fold = {"p0": "0", "p1": "1", "p2": "2", "p4": "2"}
-    rows = sheet_rows("data", (s for s in COHORT if s.patient != "p3"))
-    project.write_sheet([row | {"split": "", "fold": fold.get(row["patient"], "")} for row in rows])
+    project.write_sheet([row | {"center": "A" if row["patient"] == "p0" else "B"} for row in sheet_rows("data")])
 
-    project.finish()
+    project.finish("--config", "folds=center")
 
-    assert sorted(p.name for p in (project.results / "train").iterdir()) == ["0", "1", "2"]
+    assert sorted(p.name for p in (project.results / "train").iterdir()) == ["center_A", "center_B"]
+    own = {"center_A": ["p0_a", "p0_b"], "center_B": ["p1_a", "p1_b", "p2_a"]}
+    held_out, new = ["p3_a", "p3_b", "p4_a"], ["p5_a"]
     slides = table(project.results / "predictions" / "slides.tsv")
-    assert len(slides) == len(rows)
-    for row in slides.values():
-        assert (row["state"], row["fold"]) == ("ok", fold.get(row["patient"], "0"))
-        assert row["split"] == ("test" if row["patient"] in fold else "")
-    seen = []
-    for name in "012":
+    assert {row["state"] for row in slides.values()} == {"ok"}
+    assert {s: (row["fold"], row["split"]) for s, row in slides.items()} == {
+        **{slide: (fold, "cv") for fold, tested in own.items() for slide in tested},
+        **dict.fromkeys(held_out, ("ensemble", "test")),
+        **dict.fromkeys(new, ("ensemble", "")),
+    }
+    sure = []
+    for name, tested in own.items():
         with h5py.File(project.results / "predictions" / f"{name}.h5") as file:
-            seen += file["learned/slide"].asstr()[:].tolist()
-    assert sorted(seen) == sorted(slides)
+            group = file["learned"]
+            seen = group["slide"].asstr()[:].tolist()
+            assert sorted(seen) == [*tested, *held_out, *new]
+            sure.append(group["probabilities"][seen.index("p5_a"), 0])
+    assert abs(float(slides["p5_a"]["p_negative"]) - sum(sure) / 2) < 1e-6
     metrics = json.loads((project.results / "metrics.json").read_text())
-    assert metrics["test"]["learned"]["n_patients"] == 4
-    assert "val" not in metrics
+    assert {split: both["learned"]["n_patients"] for split, both in metrics.items()} == {"test": 2, "cv": 3}
+    page = (project.results / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("what the model of fold center_A saw and concluded") == 4

@@ -32,7 +32,7 @@ onstart:
 
 wildcard_constraints:
     slide="[A-Za-z0-9_-]+",
-    fold="[A-Za-z0-9]+",
+    fold="[A-Za-z0-9_-]+",
 
 
 def code(*parts):
@@ -68,8 +68,7 @@ def sample_files(wildcards):
 
 def learned(wildcards):
     """The slides that the model of a fold is trained on and chosen by."""
-    fold = PLAN.jobs[wildcards.fold].fold
-    return [*fold.train, *fold.val]
+    return PLAN.jobs[wildcards.fold].learned
 
 
 def weights(wildcards):

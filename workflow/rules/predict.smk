@@ -60,5 +60,6 @@ rule slides:
         runtime=10,
     params:
         truth=truth(PLAN.samples),
+        folds=CONFIG.folds,
     script:
         "../scripts/slides.py"

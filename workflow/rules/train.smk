@@ -38,6 +38,7 @@ rule train:
         gpu=1,
     params:
         truth=lambda wildcards: truth(PLAN.of(learned(wildcards))),
+        val=lambda wildcards: digest(PLAN.jobs[wildcards.fold].fold.val),
         settings=(
             CONFIG.overview,
             CONFIG.tissue,

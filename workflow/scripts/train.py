@@ -11,5 +11,5 @@ with job(snakemake.log[0]), take(out / ".lock", wait=True):
 
     config = parse_config(snakemake.config, "config")
     plan = read_plan(config)
-    fold = plan.jobs[snakemake.wildcards.fold].fold
-    train.run(config, plan.samples, fold, Path("results/overview"), out)
+    job = plan.jobs[snakemake.wildcards.fold]
+    train.run(config, plan.of(job.learned), job.fold, Path("results/overview"), out)

@@ -1,10 +1,9 @@
-"""The sheet of samples, `config/samples.tsv`: one row a slide. Reading, writing, and who is in which fold.
+"""The sheet of samples, `config/samples.tsv`: one row a slide. Reading and writing.
 
 The sheet is tab-separated UTF-8 text. A line is a row and quotes mean nothing, so a line number in a fault is
 one that an editor shows. `workflow/schemas/samples.schema.yaml` says which columns and values there are.
 """
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from itertools import chain
@@ -14,8 +13,6 @@ from foveate.cohort import sheet_faults
 from foveate.cohort.sheet_faults import Fault, Row, Value
 from foveate.errors import SheetError
 from foveate.files import write_text
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +36,6 @@ class Sample:
     mpp: float | None = None
     exclude: str = ""
     line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Slide names by what one model does with them: learn, be chosen by, be tested on, only predict."""
-
-    name: str
-    train: list[str]
-    val: list[str]
-    test: list[str]
-    unlabelled: list[str]
 
 
 def read_samples(path: Path, *, made: Path | None = None, check_files: bool = True) -> list[Sample]:
@@ -124,50 +110,3 @@ def _line(fault: Fault) -> int:
 def patient_labels(samples: Iterable[Sample]) -> dict[str, str]:
     """The pN stage of each patient that has one in the sheet."""
     return {s.patient: s.patient_label for s in samples if s.patient_label}
-
-
-def folds(samples: Iterable[Sample]) -> dict[str, Fold]:
-    """Which slides train, choose, test, and are only predicted, for each model of the cohort.
-
-    With numbers in the column fold, there is one fold for each: it tests on that number, chooses on the next
-    one (the first follows the last), and trains on the others; slides without a number are predicted by the
-    first fold's model. Otherwise there is one fold, "split", by the column split; slides without one are only
-    predicted. Excluded slides are in no list, and slides without a label in no train or val. A patient's
-    slides share a fold or split (`read_samples` sees to it), so no test patient is learnt from.
-
-    Raises SheetError for fewer than three numbered folds.
-    """
-    used = [s for s in samples if not s.exclude]
-    numbers = sorted({s.fold for s in used if s.fold is not None})
-    if not numbers:
-        parts = {part: [s.slide for s in used if s.split == part and _fits(s, part)] for part in _PARTS}
-        result = {"split": Fold("split", **parts, unlabelled=[s.slide for s in used if not s.split])}
-    elif len(numbers) < 3:
-        listed = ", ".join(map(str, numbers))
-        text = "a fold tests on one number, chooses on the next and trains on the others: use three or more"
-        raise SheetError([f"fold: only {listed} in the sheet; {text}, or the column split"])
-    else:
-        result = {str(k): _numbered(used, numbers, k) for k in numbers}
-    left = [s.slide for s in used if not s.label and (s.fold is not None or s.split in ("train", "val"))]
-    if left:
-        listed = ", ".join(left[:5]) + (", ..." if len(left) > 5 else "")
-        log.warning("without a label, so not trained on (%d): %s", len(left), listed)
-    return result
-
-
-_PARTS = ("train", "val", "test")
-
-
-def _fits(sample: Sample, part: str) -> bool:
-    return bool(sample.label) or part == "test"
-
-
-def _numbered(used: list[Sample], numbers: list[int], k: int) -> Fold:
-    following = numbers[(numbers.index(k) + 1) % len(numbers)]
-    part = dict.fromkeys(numbers, "train") | {following: "val", k: "test"}
-    slides: dict[str, list[str]] = {name: [] for name in _PARTS}
-    for s in used:
-        if s.fold is not None and _fits(s, part[s.fold]):
-            slides[part[s.fold]].append(s.slide)
-    rest = [s.slide for s in used if s.fold is None] if k == numbers[0] else []
-    return Fold(str(k), **slides, unlabelled=rest)

@@ -168,6 +168,8 @@ def cohort_faults(rows: list[Row]) -> Iterator[Fault]:
                         column,
                         f"{_shown(value)}, but patient {_shown(patient)} has {before}: {rule}",
                     )
+    yield from _partly(used, "split")
+    yield from _partly(used, "fold")
     split = next((row for row in rows if row.cells.get("split")), None)
     fold = next((row for row in rows if "fold" in row.cells), None)
     if split and fold:
@@ -184,6 +186,23 @@ def _twice(rows: list[Row], column: str, key: Any, rule: str) -> Iterator[Fault]
             if line != row.line:
                 text = f"{_shown(row.cells[column])} is already on line {line}: {rule}"
                 yield Fault(row.line, column, text)
+
+
+def _partly(used: list[Row], column: str) -> Iterator[Fault]:
+    """Slides without a split or fold of patients who have one: their model would know the patient."""
+    first: dict[Value, Row] = {}
+    for row in used:
+        if row.cells.get(column, "") != "":
+            first.setdefault(row.cells.get("patient", ""), row)
+    for row in used:
+        patient = row.cells.get("patient", "")
+        if row.cells.get(column, "") == "" and patient != "" and patient in first:
+            before = f"{_shown(first[patient].cells[column])} on line {first[patient].line}"
+            yield Fault(
+                row.line,
+                column,
+                f"an empty cell, but patient {_shown(patient)} has {before}: a patient's slides belong to one {column}",
+            )
 
 
 def _absolute(path: Value | None) -> str | None:

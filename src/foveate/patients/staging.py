@@ -32,7 +32,7 @@ class SlidePrediction:
 class SlideResult:
     """What is known of a slide after prediction.
 
-    split: train, val, test or ""; label: the true class or ""; state: ok, failed, excluded or unused;
+    split: train, val, test, cv or ""; label: the true class or ""; state: ok, failed, excluded or unused;
     predictions: by policy, one each when the state is ok, none otherwise.
     """
 

@@ -107,6 +107,7 @@ class Page:
     failures: Sequence[Failure]
     exclusions: Sequence[SlideRow]
     test: Split
+    cv: Split | None
     val: Split | None
     histories: Sequence[History]
     patients: Sequence[PatientView]

@@ -110,6 +110,9 @@ def _facts(
         facts.append(("Path", str(status["path"])))
     if row.fold:
         facts.append(("Fold", row.fold))
+    if fixations and fixations.fold != row.fold:
+        text = f"what the model of fold {fixations.fold} saw and concluded; the prediction is the mean of all folds"
+        facts.append(("Pictures", text))
     return [(name, value) for name, value in facts if value]
 
 

@@ -69,7 +69,7 @@ class Fixations:
     """Where the learned policy looked on one slide, and what it saw and concluded.
 
     running: (T, 4); location_um, location_l0: (T, 2) glimpse centres (x, y); policy_probability: (T,);
-    glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,).
+    glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,); fold: whose model looked.
     """
 
     running: NDArray[np.float32]
@@ -78,6 +78,7 @@ class Fixations:
     policy_probability: NDArray[np.float32]
     glimpses: NDArray[np.uint8]
     scales_mpp: tuple[float, ...]
+    fold: str
 
     @property
     def glimpse_px(self) -> int:
@@ -118,7 +119,7 @@ class Predictions:
                     self._places.setdefault(slide, {})[model.fold] = (path, row)
 
     def of(self, slide: str, fold: str) -> Fixations | None:
-        """Read the fixations of `slide`, of `fold`'s model where several predicted it; None without any."""
+        """Read the fixations of `slide` by `fold`'s model, the first one's for an ensemble; None without any."""
         places = self._places.get(slide)
         if not places:
             return None
@@ -132,6 +133,7 @@ class Predictions:
                 policy_probability=group["policy_probability"][row],
                 glimpses=group["glimpses"][row],
                 scales_mpp=tuple(map(float, file.attrs["scales_mpp"])),
+                fold=str(file.attrs["fold"]),
             )
 
 

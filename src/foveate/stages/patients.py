@@ -48,6 +48,9 @@ PATIENT_COLUMNS = (
     "random_stage",
 )
 
+SPLITS = ("test", "cv", "val")
+"""Held out of all training; of a cross-validation, each tested by the fold that did not see it; chosen by."""
+
 STATES = ("ok", "failed", "excluded", "unused")
 
 
@@ -67,8 +70,8 @@ def run(
     bootstrap, seed: number of resamples of the confidence intervals, and where their draws start.
 
     A patient with a slide that failed is incomplete: it is listed with the names of the slides and no
-    stage, a warning is logged, and it is not in the submission. metrics.json always has "test", and "val"
-    when there are such patients.
+    stage, a warning is logged, and it is not in the submission. metrics.json has, by `SPLITS`, "test" always
+    and the others when there are such patients.
 
     Raises FoveateError when a file cannot be read or has a column or value that is missing or wrong.
     """
@@ -84,7 +87,7 @@ def run(
             )
     write_text(out_patients, _table(PATIENT_COLUMNS, map(_patient_cells, patients), "\t"))
     write_text(out_submission, _table(("patient", "stage"), _submission(patients), ","))
-    splits = {split: [p for p in patients if p.split == split] for split in ("test", "val")}
+    splits = {split: [p for p in patients if p.split == split] for split in SPLITS}
     write_json(
         out_metrics,
         {split: evaluate(members, bootstrap, seed) for split, members in splits.items() if members or split == "test"},

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from foveate.cohort.samples import Fold, Sample, folds, read_samples
+from foveate.cohort.folds import Fold, folds
+from foveate.cohort.samples import Sample, read_samples
 from foveate.config import Config
 
 
@@ -19,10 +20,14 @@ class Job:
     predict: list[str]
 
     @property
+    def learned(self) -> list[str]:
+        """The slides that the model is trained on, then those that it is chosen by."""
+        return [] if self.fold is None else [*self.fold.train, *self.fold.val]
+
+    @property
     def slides(self) -> list[str]:
         """Every slide that the job reads: those it learns from first."""
-        learned = [] if self.fold is None else [*self.fold.train, *self.fold.val]
-        return list(dict.fromkeys([*learned, *self.predict]))
+        return list(dict.fromkeys([*self.learned, *self.predict]))
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,17 @@ class Plan:
         """Slide to sample, without the excluded ones."""
         return {s.slide: s for s in self.samples if not s.exclude}
 
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """Patient to what the prediction counts as: train, val, test, cv (by the fold that tests on it) or ""."""
+        by_sheet = dict.fromkeys((s.patient for s in self.samples), "")
+        by_sheet |= {s.patient: s.split or "test" for s in self.samples if s.split or s.fold is not None}
+        tested = [] if "split" in self.jobs else [s for j in self.jobs.values() if j.fold for s in j.fold.test]
+        if not tested:
+            return by_sheet
+        held_out = {patient: split if split == "test" else "" for patient, split in by_sheet.items()}
+        return held_out | {s.patient: "cv" for s in self.of(tested)}
+
     def of(self, slides: Iterable[str]) -> list[Sample]:
         """The samples of some slides, in order."""
         used = self.used
@@ -46,21 +62,22 @@ class Plan:
 def read_plan(config: Config) -> Plan:
     """Read the sheet that the configuration names, and plan its jobs. Files below demo.folder need not exist."""
     samples = read_samples(Path(config.samples), made=Path(config.demo.folder))
-    return Plan(samples, jobs(samples, given=bool(config.predict.weights)))
+    return Plan(samples, jobs(config, samples))
 
 
-def jobs(samples: Sequence[Sample], *, given: bool) -> dict[str, Job]:
-    """Jobs by name. With a given model there is one, "given", that predicts every slide.
+def jobs(config: Config, samples: Sequence[Sample]) -> dict[str, Job]:
+    """Jobs by name, none of which needs another.
 
-    A numbered fold predicts its test slides, a split its validation slides as well; slides with neither
-    are predicted by the first model.
+    With a given model there is one, "given", that predicts every slide. Otherwise there is one for each of
+    `cohort.folds`: it predicts the slides that it tests on, and those outside of all folds, which so get an
+    ensemble; the fold "split" its validation slides as well. Raises SheetError for folds that cannot be made.
     """
-    if given:
+    if config.predict.weights:
         return {"given": Job("given", None, [s.slide for s in samples if not s.exclude])}
     made = {}
-    for name, fold in folds(samples).items():
+    for name, fold in folds(samples, config.folds, Path(config.samples)).items():
         chosen = fold.val if name == "split" else []
-        made[name] = Job(name, fold, [*chosen, *fold.test, *fold.unlabelled])
+        made[name] = Job(name, fold, [*chosen, *fold.test, *fold.outside])
     return made
 
 

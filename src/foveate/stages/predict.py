@@ -119,7 +119,8 @@ class Predictor:
     def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
         share = self.config.tissue.cell_share
         batch = make_batch(overviews, common_shape(overviews, share), share)
-        rng = np.random.default_rng([self.config.train.seed, 2, first])
+        own = int(self.weights_sha256[:8], 16)  # the models of an ensemble look at random places of their own
+        rng = np.random.default_rng([self.config.train.seed, 2, first, own])
         work = (self.rollers[policy].turns(batch, self.config.glimpse.count, rng) for policy in POLICIES)
         rollouts = dict(zip(POLICIES, side_by_side(work), strict=True))
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}

@@ -78,6 +78,7 @@ def run(
         failures=[_failure(slide, statuses) for slide in slides if slide.state == "failed"],
         exclusions=[slide for slide in slides if slide.state == "excluded"],
         test=split_metrics(metrics["test"]),
+        cv=split_metrics(metrics["cv"]) if "cv" in metrics else None,
         val=split_metrics(metrics["val"]) if "val" in metrics else None,
         histories=[history(fold, read_history(path)) for fold, path in histories.items()],
         patients=[_patient(patient, by_patient[patient.patient], view) for patient in patients],

@@ -2,10 +2,15 @@
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
@@ -15,6 +20,7 @@ from foveate.patients.staging import POLICIES
 from foveate.report.sources import read_json
 from foveate.stages.plan import Plan
 
+ENSEMBLE = "ensemble"  # in the column fold: the mean of all folds' models
 PREFIX = {"learned": "", "random": "random_"}
 VALUES = {"probabilities": "p_", "uncalibrated": "uncalibrated_p_"}  # dataset of a prediction to columns
 COLUMNS = (
@@ -33,14 +39,17 @@ def run(
 
     statuses: folder of {slide}.json. predictions: one HDF5 file a job. dropped: the dropped.json of each
     training. The state of a slide is ok, failed (with the reason), excluded, or unused: learned from and
-    predicted by no model. Raises FoveateError for a file that is not there or cannot be read.
+    predicted by no model. What several folds' models predict is their ensemble: the mean of their probabilities,
+    the fold `ENSEMBLE`, and failed where one of them failed. Raises FoveateError for a file that is not there,
+    cannot be read, or is not of the slides that the plan says.
     """
-    rows = {s.slide: _row(s, statuses) for s in plan.samples}
+    rows = {s.slide: _row(s, plan.splits[s.patient], statuses) for s in plan.samples}
+    usable = {slide for slide, row in rows.items() if row["state"] == "unused"}
     for path in dropped:
         for slide, reason in read_json(path).items():
             rows[slide] |= {"state": "failed", "reason": reason}
-    for path in predictions:
-        _add_predictions(path, rows)
+    for slide, opinions in _opinions(predictions, plan, usable).items():
+        rows[slide] |= _conclusion(opinions)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n", restval="")
     writer.writeheader()
@@ -62,8 +71,7 @@ def summarise(rows: Sequence[dict[str, str]], statuses: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(sample: Sample, statuses: Path) -> dict[str, str]:
-    split = "test" if sample.fold is not None else sample.split
+def _row(sample: Sample, split: str, statuses: Path) -> dict[str, str]:
     row = {"slide": sample.slide, "patient": sample.patient, "split": split, "label": sample.label}
     if sample.exclude:
         return {**row, "state": "excluded", "reason": sample.exclude}
@@ -73,28 +81,65 @@ def _row(sample: Sample, statuses: Path) -> dict[str, str]:
     return {**row, "state": "unused", "reason": ""}
 
 
-def _add_predictions(path: Path, rows: dict[str, dict[str, str]]) -> None:
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
-    with file:
-        for slide, reason in file["failed"].attrs.items():
-            rows[slide] |= {"state": "failed", "reason": str(reason)}
-        fold, temperature = str(file.attrs["fold"]), f"{file.attrs['temperature']:.6g}"
-        for policy in POLICIES:
-            group = file[policy]
-            if "slide" not in group:  # every slide of the job failed
-                continue
-            found = {columns: group[name][:] for name, columns in VALUES.items()}
-            for k, slide in enumerate(group["slide"].asstr()[:]):
-                values = {
-                    f"{PREFIX[policy]}{columns}{c}": f"{p:.6g}"  # small ones count in the log-likelihood
-                    for columns, probabilities in found.items()
-                    for c, p in zip(SLIDE_CLASSES, probabilities[k], strict=True)
-                }
-                values[f"{PREFIX[policy]}prediction"] = SLIDE_CLASSES[int(found["p_"][k].argmax())]
-                rows[slide] |= {**values, "fold": fold, "temperature": temperature, "state": "ok", "reason": ""}
+@dataclass
+class Opinions:
+    """What the models say about one slide.
+
+    temperatures: of each model. total: by policy and by dataset (`VALUES`), the sum of their probabilities (4,).
+    """
+
+    folds: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    temperatures: list[float] = field(default_factory=list)
+    total: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+
+
+def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, Opinions]:
+    """Read the prediction files, one at a time; usable: the slides that have an overview."""
+    made: dict[str, Opinions] = defaultdict(Opinions)
+    for path in paths:
+        try:
+            file = h5py.File(path)
+        except OSError as error:
+            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
+        with file:
+            fold = str(file.attrs["fold"])
+            failed = {slide: str(reason) for slide, reason in file["failed"].attrs.items()}
+            slides = file["learned/slide"].asstr()[:].tolist() if "slide" in file["learned"] else []  # all failed
+            if {*slides, *failed} != usable.intersection(plan.jobs[fold].predict):
+                raise FoveateError(f"{path}: not of the slides that fold {fold} predicts now; predict them again")
+            for slide, reason in failed.items():
+                made[slide].failed.append((fold, reason))
+            for slide in slides:
+                made[slide].folds.append(fold)
+                made[slide].temperatures.append(float(file.attrs["temperature"]))
+            for policy, name in product(POLICIES, VALUES) if slides else ():
+                for slide, values in zip(slides, file[policy][name][:].astype(np.float64), strict=True):
+                    made[slide].total[policy, name] = made[slide].total.get((policy, name), 0) + values
+    return made
+
+
+def _conclusion(opinions: Opinions) -> dict[str, str]:
+    """The cells of a predicted slide: of the one model, or the mean over the models of an ensemble.
+
+    The temperature of an ensemble is the geometric mean of its models'.
+    """
+    alone = len(opinions.folds) + len(opinions.failed) == 1
+    if opinions.failed:
+        fold, reason = opinions.failed[0]
+        return {"state": "failed", "reason": reason if alone else f"{reason} (predicted by fold {fold})"}
+    temperature = float(np.exp(np.mean(np.log(opinions.temperatures))))
+    cells = {"state": "ok", "reason": "", "fold": opinions.folds[0] if alone else ENSEMBLE}
+    cells["temperature"] = f"{temperature:.6g}"
+    for policy in POLICIES:
+        mean = {name: opinions.total[policy, name] / len(opinions.folds) for name in VALUES}
+        cells |= {
+            f"{PREFIX[policy]}{columns}{c}": f"{p:.6g}"  # small ones count in the log-likelihood
+            for name, columns in VALUES.items()
+            for c, p in zip(SLIDE_CLASSES, mean[name], strict=True)
+        }
+        cells[f"{PREFIX[policy]}prediction"] = SLIDE_CLASSES[int(mean["probabilities"].argmax())]
+    return cells
 
 
 def verdict(table: Path, summary: Path) -> str:

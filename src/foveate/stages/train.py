@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foveate.attention.agent import Agent
-from foveate.cohort.samples import Fold, Sample
+from foveate.cohort.folds import Fold
+from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.files import atomic, write_json
 from foveate.patients.stages import SLIDE_CLASSES

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.cohort.samples import Fold, Sample
+from foveate.cohort.folds import Fold
+from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
 from foveate.patients.stages import SLIDE_CLASSES
