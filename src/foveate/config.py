@@ -49,10 +49,19 @@ class Glimpse:
 
 
 @dataclasses.dataclass(frozen=True)
+class Encoder:
+    path: str
+    mean: float
+    std: float
+    frozen: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Model:
     features: int
     state: int
     context: int
+    encoder: Encoder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ rule predict:
             "stages/batch.py",
             "stages/cohort.py",
             "stages/determinism.py",
+            "stages/keras_file.py",
             "stages/predict.py",
             "stages/rollout.py",
         ),

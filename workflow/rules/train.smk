@@ -4,6 +4,7 @@
 rule train:
     input:
         overviews=lambda wildcards: overviews(learned(wildcards)),
+        encoder=CONFIG.model.encoder.path or [],
         code=code(
             "attention/*.py",
             "patients/temperature.py",
@@ -12,6 +13,7 @@ rule train:
             "stages/batch.py",
             "stages/cohort.py",
             "stages/determinism.py",
+            "stages/keras_file.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from foveate.attention.context import ContextNetwork
+from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
 from foveate.attention.policy import CellPolicy
 from foveate.attention.registry import PACKAGE
@@ -36,6 +37,7 @@ class Agent(keras.Model):
     prior : share of each class among the training slides. Training draws classes evenly, so its logits know
         nothing of it; `probabilities` puts it back.
     temperature : what the logits are divided by there, above 0, so that they are no surer than they are right.
+    encoder : a given image encoder in place of the glimpse network's own towers.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Agent(keras.Model):
         inhibition_um: float = 300.0,
         prior: list[float] | None = None,
         temperature: float = 1.0,
+        encoder: Encoder | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,7 +77,7 @@ class Agent(keras.Model):
             "prior": prior or [1 / len(classes)] * len(classes),
             "temperature": temperature,
         }
-        self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), name="glimpse_network")
+        self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), encoder, name="glimpse_network")
         self.core = keras.layers.LSTMCell(state, name="core")
         self.context_network = ContextNetwork(context, round(cell_um / overview_mpp), name="context_network")
         self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")
@@ -202,7 +205,12 @@ class Agent(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.settings}
+        return {**super().get_config(), **self.settings, "encoder": self.glimpse_network.get_config()["encoder"]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Agent":
+        encoder = keras.saving.deserialize_keras_object(config.get("encoder"))  # None stays None
+        return cls(**{**config, "encoder": encoder})
 
 
 def visit(allowed: Any, open_: Any, choice: Any) -> Any:

@@ -5,16 +5,15 @@ from typing import Any
 import keras
 from keras import ops
 
+from foveate.attention.encoder import Encoder
 from foveate.attention.registry import PACKAGE
-
-TOWER = ((24, 5, 2), (32, 3, 2), (48, 3, 2))  # filters, kernel, stride
+from foveate.attention.towers import Towers
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class GlimpseNetwork(keras.layers.Layer):
     """Glimpse and location to a vector: relu(W_what what + W_where where), written as one product.
 
-    Every scale has its own convolution tower, because texture at 1 and at 32 um/px has nothing in common.
     `evidence` is a classifier of one glimpse. It can be pretrained on annotated cells, and it is part of "what".
 
     Parameters
@@ -22,32 +21,27 @@ class GlimpseNetwork(keras.layers.Layer):
     features : length of the vector.
     scales : number S of squares in a glimpse.
     classes : number of slide classes.
+    encoder : in place of `Towers`.
     """
 
-    def __init__(self, features: int, scales: int, classes: int, **kwargs: Any) -> None:
+    def __init__(self, features: int, scales: int, classes: int, encoder: Encoder | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.features, self.scales, self.classes = features, scales, classes
-        self.towers = [
-            keras.Sequential([layer for step in TOWER for layer in _block(*step)], name=f"tower_{k}")
-            for k in range(scales)
-        ]
+        self.encoder = encoder
+        self.eye = Towers(scales, name="towers") if encoder is None else encoder
         self.seen = keras.layers.Dense(features, activation="relu", name="seen")
         self.evidence = keras.layers.Dense(classes, name="evidence")
         self.what_and_where = keras.layers.Dense(features, activation="relu", name="what_and_where")
 
     def build(self, pixels_shape: tuple[int | None, ...], where_shape: tuple[int | None, ...]) -> None:
-        _, _, height, width, _ = pixels_shape
-        for tower in self.towers:
-            tower.build((None, height, width, 3))
-        self.seen.build((None, self.scales * TOWER[-1][0]))
+        self.eye.build(pixels_shape)
+        self.seen.build((None, self.scales * self.eye.features))
         self.evidence.build((None, self.features))
         self.what_and_where.build((None, self.features + self.classes + where_shape[-1]))  # type: ignore[operator]
 
     def see(self, pixels: Any) -> tuple[Any, Any]:
         """(B, S, g, g, 3) uint8 pixels to what was seen, (B, features), and its class logits, (B, classes)."""
-        scaled = ops.cast(pixels, self.compute_dtype) / 127.5 - 1.0
-        pooled = [ops.mean(tower(scaled[:, k]), axis=(1, 2)) for k, tower in enumerate(self.towers)]
-        seen = self.seen(ops.concatenate(pooled, -1))
+        seen = self.seen(self.eye(pixels))
         return seen, self.evidence(seen)
 
     def call(self, pixels: Any, where: Any) -> tuple[Any, Any]:
@@ -60,21 +54,20 @@ class GlimpseNetwork(keras.layers.Layer):
 
     @property
     def sight(self) -> list[keras.layers.Layer]:
-        """What turns pixels into what was seen and its evidence."""
-        return [*self.towers, self.seen, self.evidence]
+        """What turns pixels into what was seen and its evidence, without an encoder that is frozen."""
+        eye = [] if self.encoder is not None and self.encoder.frozen else [self.eye]
+        return [*eye, self.seen, self.evidence]
 
     def get_config(self) -> dict[str, Any]:
+        encoder = None if self.encoder is None else keras.saving.serialize_keras_object(self.encoder)
         return {
             **super().get_config(),
             "features": self.features,
             "scales": self.scales,
             "classes": self.classes,
+            "encoder": encoder,
         }
 
-
-def _block(filters: int, kernel: int, stride: int) -> list[keras.layers.Layer]:
-    return [
-        keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False),
-        keras.layers.GroupNormalization(8),
-        keras.layers.ReLU(),
-    ]
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "GlimpseNetwork":
+        return cls(**{**config, "encoder": keras.saving.deserialize_keras_object(config["encoder"])})

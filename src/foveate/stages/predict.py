@@ -3,14 +3,12 @@
 import hashlib
 import logging
 import shutil
-import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -28,6 +26,7 @@ from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
+from foveate.stages.keras_file import load_keras
 from foveate.stages.provenance import source_digest
 from foveate.stages.rollout import Roller, Rollout, side_by_side
 
@@ -46,10 +45,7 @@ def load_agent(path: Path) -> Agent:
     """
     if not path.exists():
         raise FoveateError(f"{path} does not exist; train a model first, or correct predict.weights")
-    try:
-        agent = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise FoveateError(f"{path}: is no model that this version can read: {error}") from error
+    agent = load_keras(path)
     if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
         raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
     return agent

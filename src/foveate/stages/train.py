@@ -12,6 +12,7 @@ from foveate.files import atomic, write_json
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages.determinism import seeded
 from foveate.stages.training.attend import Attend
+from foveate.stages.training.encoder import read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
@@ -33,6 +34,7 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
         state=config.model.state,
         context=config.model.context,
         prior=prior,
+        encoder=read_encoder(config.model.encoder, config.glimpse.px),
     )
     agent.build()
     return agent

@@ -79,7 +79,8 @@ class Session:
         self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
         settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
         names = [[[o.slide, self.label[o.slide]] for o in part] for part in (self._train, self._val)]
-        files = [_identity(overviews / f"{o.slide}.h5") for o in every]
+        read = [overviews / f"{o.slide}.h5" for o in every] + [Path(p) for p in (config.model.encoder.path,) if p]
+        files = [_identity(path) for path in read if path.exists()]
         key = json.dumps([[asdict(s) for s in settings], *names, files, source_digest()], sort_keys=True)
         self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
         self.found = self.checkpoint.load()
