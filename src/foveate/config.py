@@ -74,6 +74,7 @@ class Train:
     batch: int
     copies: int
     learning_rate: float
+    patience: int
     threads: int
     reinforce: float
     guidance: float

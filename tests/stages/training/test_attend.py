@@ -11,6 +11,7 @@ from foveate.errors import FoveateError, SlideError
 from foveate.stages.determinism import seeded
 from foveate.stages.train import make_agent
 from foveate.stages.training.attend import Attend
+from foveate.stages.training.pace import rate
 from foveate.stages.training.session import Session
 
 
@@ -77,7 +78,7 @@ def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
     assert all(np.isfinite(value) for value in figures.values())
     assert figures["glimpses"] == (8 + 2) * 2
     assert figures["guidance"] > 0
-    assert 0 < figures["learning_rate"] < cohort.config.train.learning_rate  # it falls
+    assert figures["learning_rate"] == cohort.config.train.learning_rate
     assert session.state.best == figures["val_loss"]
     for variable in agent.weights:
         if id(variable) in sight:
@@ -128,6 +129,20 @@ def test_the_best_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path, monkey
     attend._agent.load_weights(kept)
     for a, b in zip(attend._agent.get_weights(), weights[2], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_rate_falls_faster_where_the_loss_stands_still_and_then_training_ends(cohort: Any, tmp_path: Path) -> None:
+    tuned = cohort.split(["neg_a", "macro_a"], ["neg_v"]).tuned(train={"epochs": 4, "patience": 1})
+    session, attend = start(tuned, tmp_path)
+    highest = cohort.config.train.learning_rate
+    rates, ends = [], []
+    for number, loss in enumerate([0.7, 0.9, 0.8, 0.7]):
+        rates.append(attend.epoch(number)["learning_rate"])
+        assert float(attend.learner.optimizer.learning_rate) == pytest.approx(rates[-1])
+        session.state.history.append({"phase": "attend", "val_loss": loss})
+        ends.append(attend.over())
+    assert rates == pytest.approx([rate(highest, k / 4, halvings) for k, halvings in enumerate([0, 0, 1, 2])])
+    assert ends == [False, False, False, True]
 
 
 def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: None, tmp_path: Path) -> None:

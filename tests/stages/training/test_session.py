@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,11 @@ class Line:
         self._log.append(f"{self.name} {number}")
         return {"loss": loss, "glimpses": 8.0}
 
+    def over(self) -> bool:
+        return self.ends and bool(self._log)
+
+    ends = False  # after its first epoch
+
 
 def phases(model: keras.Model, log: list[str], kill: str = "") -> Sequence[Callable[[], Phase]]:
     return [
@@ -179,6 +185,19 @@ def test_a_finished_training_is_not_repeated(cohort: Any, tmp_path: Path) -> Non
     assert log == []
     for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_phase_may_end_before_its_last_epoch(
+    cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log: list[str] = []
+    monkeypatch.setattr(Line, "ends", True)
+    made = session(cohort, tmp_path)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with caplog.at_level(logging.INFO):
+        made.run([lambda: Line("one", 5, model, log)])
+    assert log == ["one 0"]
+    assert "one ends after 1 epochs: the validation loss stands still" in caplog.messages
 
 
 def test_every_epoch_is_recorded(cohort: Any, tmp_path: Path) -> None:

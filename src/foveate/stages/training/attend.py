@@ -15,6 +15,7 @@ from foveate.stages.augment import variety
 from foveate.stages.batch import Batch, make_batch
 from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.pace import Pace, pace, rate
 from foveate.stages.training.session import Session, mean_of
 from foveate.stages.training.validation import answers
 
@@ -36,9 +37,7 @@ class Attend:
             settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
         )
         self.learner = Learner(agent, weights)
-        steps = max(1, -(-len(session.enrolled) // settings.batch))
-        self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * steps, alpha=0.05)
-        self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
+        self.learner.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=5.0))
         self._copies, self._count = settings.copies, session.config.glimpse.count
         copies = self._copies
         self._rollers = {
@@ -52,6 +51,8 @@ class Attend:
         """One pass over class-balanced batches, then the validation slides."""
         session, settings = self._session, self._session.config.train
         rng = np.random.default_rng([settings.seed, STREAM, number])
+        learning_rate = rate(settings.learning_rate, number / self.epochs, self._pace().halvings)
+        self.learner.optimizer.learning_rate = learning_rate
         self.learner.anneal(number / self.epochs)
         waited = self._waited_s()
         batches, done = list(self._batches(rng)), []
@@ -63,8 +64,15 @@ class Attend:
             save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
         rollouts = len(batches) * settings.batch * settings.copies + len(session.val)
         figures = {"glimpses": float(rollouts * self._count), "waited_s": self._waited_s() - waited}
-        rate = float(self._rate(self.learner.optimizer.iterations))
-        return {**mean_of(done), **val, "learning_rate": rate, **figures}
+        return {**mean_of(done), **val, "learning_rate": learning_rate, **figures}
+
+    def over(self) -> bool:
+        """Whether the validation loss has stood still for too long."""
+        return self._pace().over
+
+    def _pace(self) -> Pace:
+        rows = [row for row in self._session.state.history if row["phase"] == self.name]
+        return pace([float(row["val_loss"]) for row in rows if "val_loss" in row], self._session.config.train.patience)
 
     def _waited_s(self) -> float:
         return sum(roller.waited_s for roller in self._rollers.values())

@@ -59,6 +59,10 @@ class Glimpses:
                 done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
 
+    def over(self) -> bool:
+        """Never before its last epoch."""
+        return False
+
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
         slides, steps = session.enrolled, Steps(self._agent, "greedy")

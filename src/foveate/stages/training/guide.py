@@ -50,3 +50,7 @@ class Guide:
             }
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)
+
+    def over(self) -> bool:
+        """Never before its last epoch."""
+        return False

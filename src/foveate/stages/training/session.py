@@ -43,13 +43,18 @@ class State:
 
 
 class Phase(Protocol):
-    """One part of the curriculum. `epoch(k)` draws from a random stream that k names, and returns its figures."""
+    """One part of the curriculum. `epoch(k)` draws from a random stream that k names, and returns its figures.
+
+    `over()`: whether it ends before its last epoch, by what the session's state says.
+    """
 
     name: str
     epochs: int
     learner: keras.Model
 
     def epoch(self, number: int) -> dict[str, float]: ...
+
+    def over(self) -> bool: ...
 
 
 class Session:
@@ -176,6 +181,9 @@ class Session:
         if self.found and self.found["phase"] == self.state.phase:
             self.checkpoint.restore(phase.learner, self.found)
         for number in range(self.state.epoch, phase.epochs):
+            if phase.over():
+                log.info("%s ends after %d epochs: the validation loss stands still", phase.name, number)
+                break
             begun, busy = time.perf_counter(), self.sensor.busy_s
             figures = phase.epoch(number)
             seconds = time.perf_counter() - begun
