@@ -19,10 +19,11 @@ def batches() -> list[dict[str, np.ndarray]]:
             "tissue": np.ones((4, 3, 4), bool),
             "pixels": rng.integers(0, 256, (4, 2, 2, 16, 16, 3)).astype(np.uint8),
             "where": rng.uniform(-1, 1, (4, 2, 2)).astype(np.float32),
-            "cell": np.tile(np.array([0, 7], np.int32), (4, 1)),
+            "candidates": np.tile(np.arange(12, dtype=np.int32), (4, 1)),
+            "choice": np.tile(np.array([0, 7], np.int32), (4, 1)),
             "label": np.arange(4, dtype=np.int32),
             "weight": np.ones(4, np.float32),
-            "lesion": np.eye(4, 12, dtype=np.int32).reshape(4, 3, 4),
+            "lesion": np.eye(4, 12, dtype=np.int32),
         }
         for _ in range(4)
     ]

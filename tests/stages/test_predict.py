@@ -157,7 +157,7 @@ def test_overviews_of_another_kind_than_in_training(
 ) -> None:
     overviews = [dataclasses.replace(o, **change) for o in setup.cohort()]  # type: ignore[arg-type]
     with pytest.raises(FoveateError, match=message):
-        Predictor(setup.config, setup.weights, overviews, tmp_path)
+        Predictor(setup.config, setup.weights, overviews, tmp_path, "2")
 
 
 def test_what_the_file_says_about_itself(setup: Setup, predicted: dict[str, Any]) -> None:
@@ -241,7 +241,7 @@ def test_predictions_are_the_same_every_time(setup: Setup, predicted: dict[str, 
 def parts_of(setup: Setup, out: Path) -> Sequence[Path]:
     """Predict the batches of `out`, as if the process was killed before it joined them."""
     cohort = setup.cohort()
-    predictor = Predictor(setup.config, setup.weights, cohort, out.with_suffix(".parts"))
+    predictor = Predictor(setup.config, setup.weights, cohort, out.with_suffix(".parts"), "2")
     with predictor.sensor:
         files, failed = predictor.run(cohort)
     assert failed == {}
@@ -263,7 +263,7 @@ def test_finished_batches_are_not_made_again(setup: Setup, predicted: dict[str, 
 
 def test_batches_of_another_prediction_are_not_used(setup: Setup, tmp_path: Path) -> None:
     def folder(config: Config, weights: Path, overviews: Sequence[StoredOverview]) -> Path:
-        predictor = Predictor(config, weights, overviews, tmp_path)
+        predictor = Predictor(config, weights, overviews, tmp_path, "2")
         predictor.sensor.close()
         return predictor.parts
 

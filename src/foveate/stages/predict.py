@@ -57,11 +57,14 @@ class Predictor:
     Parameters
     ----------
     weights : model file; with the configuration and the slides it names the folder of finished batches.
+    fold : whose model it is; the models of an ensemble look at random places of their own.
     """
 
-    def __init__(self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path) -> None:
+    def __init__(
+        self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path, fold: str
+    ) -> None:
         seeded(config.train.seed)
-        self.config = config
+        self.config, self._fold = config, fold
         self.agent = load_agent(weights)
         self._match(overviews)
         settings = self.agent.settings
@@ -73,7 +76,7 @@ class Predictor:
             for o in overviews
         ]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed)
-        key = repr((self.weights_sha256, chosen, seen, source_digest()))
+        key = repr((self.weights_sha256, fold, chosen, seen, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
 
     def _match(self, overviews: Sequence[StoredOverview]) -> None:
@@ -115,8 +118,7 @@ class Predictor:
     def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
         share = self.config.tissue.cell_share
         batch = make_batch(overviews, common_shape(overviews, share), share)
-        own = int(self.weights_sha256[:8], 16)  # the models of an ensemble look at random places of their own
-        rng = np.random.default_rng([self.config.train.seed, 2, first, own])
+        rng = np.random.default_rng([self.config.train.seed, 2, first, zlib.crc32(self._fold.encode())])
         work = (self.rollers[policy].turns(batch, self.config.glimpse.count, rng) for policy in POLICIES)
         rollouts = dict(zip(POLICIES, side_by_side(work), strict=True))
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
@@ -200,7 +202,7 @@ def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Pat
     """
     cohort = open_cohort(samples, overviews)
     parts = out.with_suffix(".parts")
-    predictor = Predictor(config, weights, cohort, parts)
+    predictor = Predictor(config, weights, cohort, parts, fold)
     with predictor.sensor:
         files, failed = predictor.run(cohort)
     settings = predictor.agent.settings
