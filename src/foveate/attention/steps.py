@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from foveate.attention.agent import Agent, Memory, Scene
-from foveate.attention.policy import pick
+from foveate.attention.policy import pick, renormalised
 
-EXPLORE = ("greedy", "sampled", "random")
+EXPLORE = ("greedy", "sampled", "random", "salience")
 
 
 class Steps:
@@ -17,7 +17,8 @@ class Steps:
 
     Parameters
     ----------
-    explore : greedy, sampled, or random; see `policy.pick`.
+    explore : greedy, sampled, or random, see `policy.pick`; or salience: down the ranking that the policy gives the
+        cells before anything was seen, which is what the overview alone says.
     copies : rollouts M of each slide.
     """
 
@@ -45,10 +46,16 @@ class Steps:
         return self._absorb(scene, memory, pixels, where, choice)
 
     def _begin_(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
-        return self._agent.begin(overview, tissue, candidates, self._copies)
+        scene, memory = self._agent.begin(overview, tissue, candidates, self._copies)
+        if self._explore == "salience":
+            scene["first"] = self._agent.choose(scene, memory)
+        return scene, memory
 
     def _choose_(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
-        log_p = self._agent.choose(scene, memory)
+        if self._explore == "salience":
+            log_p = renormalised(scene["first"], memory["allowed"])
+        else:
+            log_p = self._agent.choose(scene, memory)
         choice = pick(log_p, memory["allowed"], chance, self._explore)
         return choice, ops.take_along_axis(log_p, choice[:, None], axis=1)[:, 0], log_p
 
