@@ -68,6 +68,7 @@ class Results:
             "patients_tsv": self.folder / "patients.tsv",
             "metrics_json": self.folder / "metrics.json",
             "histories": {"0": self.folder / "train" / "0" / "history.csv"},
+            "comparison": self.folder / "compare" / "compare.tsv",
             "out": self.folder / "report" / "index.html",
         }
         report.run(**inputs | changes)

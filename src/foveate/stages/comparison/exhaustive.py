@@ -8,7 +8,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
-from foveate.attention.steps import Steps, compiled
+from foveate.attention.steps import compiled
 from foveate.errors import SlideError
 from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
@@ -48,9 +48,8 @@ class CellSurvey:
 
     def __init__(self, agent: Agent, threads: int, cell_share: float) -> None:
         settings = agent.settings
-        self._share, self._side_um = cell_share, settings["scales_mpp"][0] * settings["glimpse_px"]
+        self._agent, self._share, self._side_um = agent, cell_share, settings["scales_mpp"][0] * settings["glimpse_px"]
         self.sensor = MeteredSensor(settings["scales_mpp"], settings["glimpse_px"], threads)
-        self._steps = Steps(agent, "salience")
         self._see = compiled(agent, lambda pixels, where: agent.glimpse_network(pixels, where))
         size = SMALLEST
         while size <= CHUNK:  # compilation is no part of the cost
@@ -61,15 +60,16 @@ class CellSurvey:
         """Read every tissue cell once. While some are seen, the next ones are read. Raises SlideError."""
         self.sensor.begin()
         places = overview.grid.centre_um(np.argwhere(tissue_cells(overview, self._share)))
-        vectors, evidence = (
-            np.concatenate(parts) for parts in zip(*self._seen(overview, places), strict=True)
-        )
+        vectors, evidence = (np.concatenate(parts) for parts in zip(*self._seen(overview, places), strict=True))
         costs = self.sensor.spent()
-        batch = make_batch([overview], common_shape([overview], self._share), self._share)
-        scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
-        salience = ops.convert_to_numpy(self._steps.choose(scene, memory, np.zeros(1, np.float32))[2])[0, : len(places)]
+        salience = self._salience(overview)[: len(places)]
         tissue = tissue_seen(overview, places, self._side_um, [len(places)])
         return Cells(evidence, vectors, salience, float(tissue[0]), costs)
+
+    def _salience(self, overview: StoredOverview) -> NDArray[np.float32]:
+        batch = make_batch([overview], common_shape([overview], self._share), self._share)
+        scene, memory = self._agent.begin(batch.image, batch.tissue, batch.candidates)
+        return np.asarray(ops.convert_to_numpy(self._agent.choose(scene, memory))[0])
 
     def _seen(
         self, overview: StoredOverview, places: NDArray[np.float64]

@@ -4,6 +4,7 @@ A slide is a bag of the vectors x_n of all its cells: a = softmax(w . (tanh(V x_
 are W sum_n a_n x_n + b. In numpy with its gradient by hand: bags of any size compile nothing.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ Parameters = dict[str, Floats]
 Bag = Callable[[], Floats]
 """Reads the vectors (N, F) of a slide, so that one slide's are in memory at a time."""
 
-HIDDEN, EPOCHS, RATE = 32, 30, 2e-3
+HIDDEN, EPOCHS, RATE = 32, 60, 5e-3
 DECAYS, FLOOR = (0.9, 0.999), 1e-8  # of Adam
 
 
@@ -33,8 +34,9 @@ class GatedAttention:
         return _forward(self.parameters, self.scaled(vectors))[0].astype(np.float64)
 
 
-def fit(bags: Sequence[Bag], labels: Sequence[int], classes: int, val: tuple[Sequence[Bag], Sequence[int]], seed: int
-        ) -> GatedAttention:
+def fit(
+    bags: Sequence[Bag], labels: Sequence[int], classes: int, val: tuple[Sequence[Bag], Sequence[int]], seed: int
+) -> GatedAttention:
     """Train with Adam, a slide a step; validation slides, where there are any, choose the epoch."""
     rng = np.random.default_rng(seed)
     mean, spread = _moments(bags)
@@ -45,7 +47,7 @@ def fit(bags: Sequence[Bag], labels: Sequence[int], classes: int, val: tuple[Seq
     parameters |= {"out": np.zeros((len(mean), classes), np.float32), "bias": np.zeros(classes, np.float32)}
     model = GatedAttention(parameters, mean, spread)
     first, second = ({k: np.zeros_like(v) for k, v in parameters.items()} for _ in range(2))
-    best, kept, step = np.inf, {k: v.copy() for k, v in parameters.items()}, 0
+    best, kept, step = math.inf, {k: v.copy() for k, v in parameters.items()}, 0
     for _ in range(EPOCHS):
         for number in rng.permutation(len(bags)):
             step += 1
@@ -56,8 +58,9 @@ def fit(bags: Sequence[Bag], labels: Sequence[int], classes: int, val: tuple[Seq
                 rate = RATE * np.sqrt(1 - DECAYS[1] ** step) / (1 - DECAYS[0] ** step)
                 parameters[name] -= (rate * first[name] / (np.sqrt(second[name]) + FLOOR)).astype(np.float32)
         losses = [loss(parameters, model.scaled(bag()), label)[0] for bag, label in zip(*val, strict=True)]
-        if not losses or np.mean(losses) < best:
-            best = np.mean(losses) if losses else best
+        found = float(np.mean(losses)) if losses else -math.inf
+        if found < best or not losses:
+            best = found
             kept = {k: v.copy() for k, v in parameters.items()}
     return GatedAttention(kept, mean, spread)
 
@@ -81,15 +84,16 @@ def loss(parameters: Parameters, x: Floats, label: int) -> tuple[float, Paramete
 
 def _forward(parameters: Parameters, x: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Probabilities (K,), attention (N,), tanh and gate (N, HIDDEN), the pooled vector (F,)."""
-    tanh, gate = np.tanh(x @ parameters["v"]), 1 / (1 + np.exp(-np.clip(x @ parameters["u"], -30, 30)))
+    tanh = np.tanh(x @ parameters["v"])
+    gate = np.float32(1) / (1 + np.exp(-np.clip(x @ parameters["u"], -30, 30)))
     attention = _softmax((tanh * gate) @ parameters["w"])
     pooled = attention @ x
     return _softmax(pooled @ parameters["out"] + parameters["bias"]), attention, tanh, gate, pooled
 
 
-def _softmax(scores: Floats) -> Floats:
+def _softmax(scores: NDArray[np.floating]) -> Floats:
     powers = np.exp(scores - scores.max())
-    return powers / powers.sum()
+    return np.asarray(powers / powers.sum(), np.float32)
 
 
 def _moments(bags: Sequence[Bag]) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from foveate.attention.agent import Agent
 from foveate.errors import SlideError
 from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
-from foveate.slides.sensor import GlimpseSensor, Glimpses
+from foveate.slides.sensor import Glimpses, GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.rollout import Roller
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-POOLINGS = ("mean", "max", "mean and max", "policy")
+POOLINGS = ("mean", "max", "mean+max", "policy")
 
 
 def pool(evidence: ArrayLike, salience: ArrayLike, pooling: str) -> Floats:
@@ -14,7 +14,7 @@ def pool(evidence: ArrayLike, salience: ArrayLike, pooling: str) -> Floats:
 
     - mean: log of the mean probability, in which a lesion counts by its extent;
     - max: the strongest evidence of each class;
-    - mean and max: one after the other;
+    - mean+max: one after the other;
     - policy: log of the mean weighted by the policy's probability of looking at the cell first: attention that was
       learned with the model, from overviews, and nothing is fitted for it.
     """
@@ -25,7 +25,7 @@ def pool(evidence: ArrayLike, salience: ArrayLike, pooling: str) -> Floats:
         return np.asarray(cells.max(axis=0))
     if pooling == "policy":
         return np.asarray(np.logaddexp.reduce(cells + np.asarray(salience, np.float64)[:, None], axis=0))
-    if pooling == "mean and max":
+    if pooling == "mean+max":
         return np.concatenate([pool(evidence, salience, name) for name in ("mean", "max")])
     raise ValueError(f"pooling must be one of {POOLINGS}. Received: {pooling}")
 
