@@ -140,7 +140,7 @@ def panel(title: str, rows: Sequence[Mapping[str, str]], column: str, *, logarit
     curves = []
     for way, colour in CURVES.items():
         found = sorted((float(row["glimpses"]), value) for row, value in values if row["way"] == way)
-        dots = tuple((WIDTH * math.log2(t) / last, y(v), f"{t:.0f} glimpses: {v:.4g}") for t, v in found)
+        dots = tuple((WIDTH * math.log2(t) / last, y(v), f"{t:.0f} glimpse{'s' * (t != 1)}: {v:.4g}") for t, v in found)
         if dots:
             curves.append(Curve(NAMES[way], colour, " ".join(f"{a:.1f},{b:.1f}" for a, b, _ in dots), dots))
     whole = _by_pooling([(row, value) for row, value in values if row["way"] == "exhaustive"])
@@ -187,7 +187,7 @@ def _figure(text: str, column: str) -> str:
         return "\N{EN DASH}"
     value = float(text)
     if column == "tissue_share":
-        return f"{100 * value:.2g} %" if value < 0.995 else "100 %"
+        return f"{100 * value:.3g} %"
     if column == "decoded_px":
         return f"{value / 1e6:.3g} M"
     return f"{value:.3f}" if column in GOOD else f"{value:.3g}"

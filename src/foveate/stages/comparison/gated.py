@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.progress import progress
+
 Floats = NDArray[np.float32]
 Parameters = dict[str, Floats]
 Bag = Callable[[], Floats]
 """Reads the vectors (N, F) of a slide, so that one slide's are in memory at a time."""
 
-HIDDEN, EPOCHS, RATE = 32, 60, 5e-3
+HIDDEN, EPOCHS, RATE = 32, 40, 5e-3
 DECAYS, FLOOR = (0.9, 0.999), 1e-8  # of Adam
 
 
@@ -48,7 +50,7 @@ def fit(
     model = GatedAttention(parameters, mean, spread)
     first, second = ({k: np.zeros_like(v) for k, v in parameters.items()} for _ in range(2))
     best, kept, step = math.inf, {k: v.copy() for k, v in parameters.items()}, 0
-    for _ in range(EPOCHS):
+    for _ in progress(range(EPOCHS), "compare: gated attention"):
         for number in rng.permutation(len(bags)):
             step += 1
             _, gradients = loss(parameters, model.scaled(bags[number]()), labels[number])
@@ -57,7 +59,7 @@ def fit(
                 second[name] += (1 - DECAYS[1]) * (gradient**2 - second[name])
                 rate = RATE * np.sqrt(1 - DECAYS[1] ** step) / (1 - DECAYS[0] ** step)
                 parameters[name] -= (rate * first[name] / (np.sqrt(second[name]) + FLOOR)).astype(np.float32)
-        losses = [loss(parameters, model.scaled(bag()), label)[0] for bag, label in zip(*val, strict=True)]
+        losses = [_nll(_forward(parameters, model.scaled(bag()))[0], label) for bag, label in zip(*val, strict=True)]
         found = float(np.mean(losses)) if losses else -math.inf
         if found < best or not losses:
             best = found
@@ -79,7 +81,11 @@ def loss(parameters: Parameters, x: Floats, label: int) -> tuple[float, Paramete
         "out": np.outer(pooled, error),
         "bias": error,
     }
-    return float(-np.log(max(p[label], 1e-12))), gradients
+    return _nll(p, label), gradients
+
+
+def _nll(p: Floats, label: int) -> float:
+    return float(-np.log(max(p[label], 1e-12)))
 
 
 def _forward(parameters: Parameters, x: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
