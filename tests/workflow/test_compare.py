@@ -30,8 +30,9 @@ def test_it_is_made_on_demand_and_the_next_page_shows_it(project: Project) -> No
     assert "made with other weights" not in page
     assert "Nothing to be done" in project.finish()
 
-    # a label that changed asks for another training, and for no comparison
-    planned = project.planned("--config", "train={seed: 2}")
+    # another training asks for other predictions, and for a comparison only on demand
+    project.configure(train={"seed": 2})
+    planned = project.planned()
     assert planned["train"] == 1
-    assert "compare" not in planned
-    assert "compare_fold" in project.planned("compare", "--config", "train={seed: 2}")
+    assert "compare_fold" not in planned
+    assert "compare_fold" in project.planned("compare")
