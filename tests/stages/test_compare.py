@@ -144,6 +144,6 @@ def test_the_table(small: Cohort, weights: Path, tmp_path: Path) -> None:
     plan = Plan([*samples, Sample("out", "x", Path("x"), exclude="torn")], {"0": Job("0", fold, [])})
     compare.summarise(small.config, plan, [tmp_path / "0.h5"], tmp_path / "compare.tsv")
     lines = [line.split("\t") for line in (tmp_path / "compare.tsv").read_text().splitlines()]
-    assert len(lines) == 1 + 4 * 3 + 3
+    assert len(lines) == 1 + 5 * 3 + 3
     assert [lines[0][k] for k in (0, 5, 6)] == ["way", "n_slides", "n_patients"]
     assert {(line[5], line[6]) for line in lines[1:]} == {("3", "3")}

@@ -13,7 +13,7 @@ def test_it_is_made_on_demand_and_the_next_page_shows_it(project: Project) -> No
     text = (project.results / "compare" / "compare.tsv").read_text().splitlines()
     rows = [dict(zip(text[0].split("\t"), line.split("\t"), strict=True)) for line in text[1:]]
     assert {(row["way"], row["glimpses"]) for row in rows if row["way"] != "exhaustive"} == {
-        (way, count) for way in ("learned", "sampled", "salience", "random") for count in ("1", "3", "4")
+        (way, count) for way in ("learned", "sampled", "salience", "spread", "random") for count in ("1", "3", "4")
     }
     assert {row["readout"] for row in rows if row["way"] == "exhaustive"} == {"plain", "fitted"}
     assert {(row["n_slides"], row["n_patients"]) for row in rows} == {("3", "2")}  # p3 and p4

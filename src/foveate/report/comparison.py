@@ -9,7 +9,7 @@ from foveate.report.charts import Tick
 from foveate.report.sources import Model, read_comparison_rows
 
 WIDTH, HEIGHT = 300.0, 170.0
-CURVES = {"learned": 0, "random": 1, "salience": 2, "sampled": 3}
+CURVES = {"learned": 0, "random": 1, "salience": 2, "sampled": 3, "spread": 4}
 """Ways to look, and the number of their colour."""
 
 LEVELS = ("mean+max", "gated attention", "max", "mean", "policy")
@@ -19,6 +19,7 @@ NAMES = {
     "learned": "learned",
     "sampled": "learned, sampled",
     "salience": "overview ranking",
+    "spread": "overview ranking, spread out",
     "random": "random cells",
 }
 GOOD = {

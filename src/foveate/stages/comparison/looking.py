@@ -16,7 +16,7 @@ from foveate.slides.sensor import Glimpses, GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.rollout import Roller
 
-WAYS = {"learned": "greedy", "sampled": "sampled", "salience": "salience", "random": "random"}
+WAYS = {"learned": "greedy"} | {way: way for way in ("sampled", "salience", "spread", "random")}
 """Way to look to how it explores (`attention.steps.EXPLORE`)."""
 
 DRAWN = ("sampled", "random")
