@@ -13,6 +13,7 @@ include: "workflow/rules/overview.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/patients.smk"
+include: "workflow/rules/compare.smk"
 include: "workflow/rules/report.smk"
 
 

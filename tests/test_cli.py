@@ -13,7 +13,7 @@ from foveate.cohort.samples import read_samples
 from foveate.digits.tasks import TASKS
 
 DEFAULT = Path(__file__).parents[1] / "config" / "config.yaml"
-COMMANDS = ("samples", "overview", "train", "predict", "stage", "report", "digits")
+COMMANDS = ("samples", "overview", "train", "predict", "compare", "stage", "report", "digits")
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_overview_of_good_and_bad_slides(work: Path, tiny_slide: Any, capsys
     assert not Path("results").exists()
 
 
-@pytest.mark.parametrize("command", ["train", "predict"])
+@pytest.mark.parametrize("command", ["train", "predict", "compare"])
 def test_an_unknown_fold(work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str], command: str) -> None:
     sheet(f"a\tp\t{tiny_slide.path}\tmacro\ttrain\t")
     assert "no fold '7'; the sheet has split" in failed(capsys, command, "--fold", "7")
@@ -155,6 +155,7 @@ def test_stages_before_their_time(work: Path, tiny_slide: Any, capsys: pytest.Ca
     assert "results/status/train0.json: cannot be read" in failed(capsys, "stage")
     assert "results/overview/train0.h5 does not exist" in failed(capsys, "train")
     assert "results/overview/test0.h5 does not exist" in failed(capsys, "predict")
+    assert "results/train/split/model.keras does not exist" in failed(capsys, "compare")
     assert "results/predictions/slides.tsv" in failed(capsys, "report")
 
 

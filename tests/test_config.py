@@ -45,6 +45,8 @@ def test_the_default_configuration_is_good_and_typed() -> None:
     assert config.overview.cell_px == 4
     assert config.glimpse.scales_mpp == (1.0, 4.0, 32.0)
     assert isinstance(config.train.seed, int)
+    assert config.compare.glimpses == (1, 2, 4, 8, 16, 32, 64)
+    assert all(isinstance(count, int) for count in config.compare.glimpses)
 
 
 def test_a_later_file_goes_over_an_earlier_one_key_by_key(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     for name, run, text in (
         ("train", _train, "train the model of each fold; goes on where it was stopped"),
         ("predict", _predict, "predict slides with the trained or given model"),
+        ("compare", _compare, "compare learned looking with random places, a static ranking, and everything"),
     ):
         add(name, run, text).add_argument("--fold", metavar="NAME", help="one fold (default: all)")
     add("stage", _stage, "bring slides together: slides.tsv, patients.tsv, submission.csv, metrics.json")
@@ -192,6 +193,22 @@ def _predict(options: argparse.Namespace) -> None:
         predict.run(config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name)
 
 
+def _compare(options: argparse.Namespace) -> None:
+    config, plan = _plan(options)
+    names = _jobs(plan, options.fold)
+    from foveate.stages import compare
+    from foveate.stages.comparison.roles import roles
+
+    folder: Path = options.results / "compare"
+    for name in names:
+        weights = Path(config.predict.weights or options.results / "train" / name / "model.keras")
+        compare.run(config, plan.used, roles(plan, name), options.results / "overview", weights, folder / f"{name}.h5")
+    files = [folder / f"{name}.h5" for name in plan.jobs]
+    if all(path.exists() for path in files):
+        compare.summarise(config, plan, files, folder / "compare.tsv")
+        log.info("%s", folder / "compare.tsv")
+
+
 def _digits(options: argparse.Namespace) -> None:
     from foveate.digits import run
     from foveate.digits.tasks import TASKS, changed
@@ -240,6 +257,7 @@ def _report(options: argparse.Namespace) -> None:
         patients_tsv=results / "patients.tsv",
         metrics_json=results / "metrics.json",
         histories={n: results / "train" / n / "history.csv" for n, job in plan.jobs.items() if job.fold is not None},
+        comparison=results / "compare" / "compare.tsv",
         out=results / "report" / "index.html",
         progress=sys.stderr.isatty(),
     )

@@ -5,7 +5,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jsonschema_rs
 import yaml
@@ -96,6 +96,13 @@ class Patients:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compare:
+    glimpses: tuple[int, ...]
+    repeats: int
+    fit: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     samples: str
     folds: str | int
@@ -107,6 +114,7 @@ class Config:
     train: Train
     predict: Predict
     patients: Patients
+    compare: Compare
 
 
 def read_config(*paths: str | Path) -> Config:
@@ -208,7 +216,7 @@ def _build(kind: Any, values: Mapping[str, Any]) -> Any:
         elif hint == str | int:
             made[name] = value if isinstance(value, str) else int(value)
         elif isinstance(value, list):
-            made[name] = tuple(map(float, value))
+            made[name] = tuple(map(get_args(hint)[0], value))
         else:
             made[name] = value
     return kind(**made)

@@ -29,6 +29,40 @@ def test_each_way_to_explore(agent: Agent, make_rollout: Callable[..., dict[str,
         np.testing.assert_allclose(again, log_p, atol=1e-6)
 
 
+def test_salience_goes_down_the_first_ranking(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    agent, x = make_agent(), make_rollout(rows=2)
+    ranking = np.argsort(-first(agent, x, "greedy", [0, 0])[2], axis=1)
+    steps = Steps(agent, "salience")
+    scene, memory = steps.begin(x["overview"], x["tissue"], x["candidates"])
+    for t in range(ranking.shape[1]):
+        choice, log_pi, log_p = steps.choose(scene, memory, np.zeros(2, np.float32))
+        assert ops.convert_to_numpy(choice).tolist() == ranking[:, t].tolist()
+        np.testing.assert_allclose(np.exp(ops.convert_to_numpy(log_p)).sum(1), 1, rtol=1e-5)
+        np.testing.assert_allclose(ops.convert_to_numpy(log_pi), ops.convert_to_numpy(log_p).max(1), atol=1e-6)
+        memory, _ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
+
+
+def test_a_spread_ranking_is_inhibited_by_where_it_looked_and_not_by_what_it_saw(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
+) -> None:
+    agent, x = make_agent(), make_rollout(rows=2)
+    agent.policy.height.kernel.assign(10 + 0 * agent.policy.height.kernel)  # what was seen would count
+    steps = Steps(agent, "spread")
+    scene, memory = steps.begin(x["overview"], x["tissue"], x["candidates"])
+    score = first(agent, x, "greedy", [0, 0])[2]
+    places = ops.convert_to_numpy(scene["places"])
+    height = np.log1p(np.exp(ops.convert_to_numpy(agent.policy.height.bias)[0]))
+    for t in range(5):
+        choice = ops.convert_to_numpy(steps.choose(scene, memory, np.zeros(2, np.float32))[0])
+        assert choice.tolist() == score.argmax(1).tolist()
+        squared = ((places - places[[0, 1], choice][:, None]) ** 2).sum(-1)
+        score = score - height * np.exp(-squared / (2 * agent.policy.spread**2))
+        score[[0, 1], choice] = -np.inf
+        memory, _ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
+
+
 def test_steps_follow_the_agent_s_weights(
     make_agent: Callable[..., Agent], make_rollout: Callable[..., dict[str, Any]]
 ) -> None:

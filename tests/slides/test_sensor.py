@@ -291,6 +291,16 @@ def test_an_overview_that_went_away_is_an_error_of_its_rows(exact: StoredOvervie
     assert "run the workflow again" in str(seen.errors[1].remedy)
 
 
+def test_pixels_are_counted_until_the_sensor_forgets(tiles: StoredOverview, exact: StoredOverview) -> None:
+    with GlimpseSensor((1.0, 2.0, 16.0), 32, threads=2) as sensor:
+        for overview in (tiles, exact):  # read by tiles, and by OpenSlide
+            for _ in range(2):  # the same again: nothing was kept
+                sensor.forget()
+                assert sensor.decoded_px == 0
+                one(sensor, overview, 600, 400)
+                assert sensor.decoded_px == 32 * 32 + 64 * 64  # of level 0; the coarsest is stored
+
+
 def test_a_location_that_is_no_place_is_refused(exact: StoredOverview, sensor: GlimpseSensor) -> None:
     with pytest.raises(ValueError, match=r"exact: a location must be two finite numbers in um, got \[nan, 1\.0\]"):
         sensor.read([exact], np.array([[np.nan, 1.0]]))

@@ -15,6 +15,7 @@ from foveate.errors import SlideError
 from foveate.slides import tiles
 from foveate.slides.handle import open_slide
 from foveate.slides.jpeg import library
+from foveate.slides.reader import Tally
 from foveate.slides.readers import OpenSlideReader
 from foveate.slides.tiff import read_tiff
 from foveate.slides.tiles import TileCache, TileReader
@@ -324,3 +325,20 @@ def test_only_so_many_touches_are_remembered(monkeypatch: pytest.MonkeyPatch) ->
         cache.get(("a", 0, k), 1)
     assert cache.get(("a", 0, 0), 1) == (None, True)
     assert cache.get(("a", 0, 1), 1) == (None, False)
+
+
+@needs_turbojpeg
+def test_what_is_decoded_is_counted(tiny_slide: Any) -> None:
+    images, tally = read_tiff(tiny_slide.path), Tally()
+    geometry = open_slide("a", tiny_slide.path).geometry
+    reader = TileReader("a", tiny_slide.path, geometry, images, OUTSIDE, TileCache(10**7), tally)  # type: ignore[arg-type]
+    region(reader, 10, 20, 0, 100, 50)
+    assert tally.decoded_px == 100 * 50
+    region(reader, 240, 20, 0, 32, 10)  # of two tiles; the first is decoded whole at its second touch of three so far
+    region(reader, 240, 20, 0, 32, 10)
+    region(reader, 240, 20, 0, 32, 10)
+    known = tally.decoded_px
+    assert known <= 100 * 50 + 32 * 10 * 2 + 2 * 256 * 256
+    region(reader, 240, 20, 0, 32, 10)  # both are held
+    region(reader, -100, -100, 0, 50, 50)  # outside
+    assert tally.decoded_px == known

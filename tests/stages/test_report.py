@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 from foveate.errors import FoveateError
 from foveate.patients.stages import SLIDE_CLASSES
+from foveate.report.comparison import COST, GOOD
 from foveate.stages import patients as patients_stage
 from foveate.stages import report
 from foveate.stages.training.history import write_history
@@ -68,6 +69,7 @@ class Results:
             "patients_tsv": self.folder / "patients.tsv",
             "metrics_json": self.folder / "metrics.json",
             "histories": {"0": self.folder / "train" / "0" / "history.csv"},
+            "comparison": self.folder / "compare" / "compare.tsv",
             "out": self.folder / "report" / "index.html",
         }
         report.run(**inputs | changes)
@@ -428,3 +430,24 @@ def test_a_fault_half_way_keeps_the_old_page(results):
         results.report()
     assert (results.folder / "report" / "index.html").read_text(encoding="utf-8") == old
     assert [path.name for path in (results.folder / "report").iterdir()] == ["index.html"]
+
+
+COMPARED = ("way", "pooling", "readout", "glimpses", "n_slides", "n_patients", *GOOD, *COST, "weights")
+
+
+@pytest.mark.parametrize(("weights", "shown"), [("ab" * 6, True), ("cd" * 6, False)])
+def test_the_comparison_is_shown_where_it_is_of_the_same_weights(tmp_path, weights, shown):
+    results = make_results(tmp_path)
+    assert 'id="comparison"' not in results.report()
+    rows = [
+        ["learned", "", "", "1", "6", "2", *["0.5"] * 8, weights],
+        ["learned", "", "", "4", "6", "2", *["0.9"] * 8, weights],
+    ]
+    rows.append(["exhaustive", "max", "fitted", "900", "6", "2", *["0.8"] * 8, weights])
+    (tmp_path / "compare").mkdir()
+    (tmp_path / "compare" / "compare.tsv").write_text("".join("\t".join(row) + "\n" for row in [COMPARED, *rows]))
+    page = results.report()
+    assert 'id="comparison"' in page
+    assert ("all cells, max" in page) == shown
+    assert ("made with other weights" in page) == (not shown)
+    assert page.count("<svg") == page.count("</svg>")

@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "train": {"guide_epochs": 1, "pretrain_epochs": 1, "pretrain_patches": 4, "epochs": 12, "batch": 4, "threads": 2},
     "predict": {"batch": 2, "threads": 2},
     "patients": {"bootstrap": 20},
+    "compare": {"glimpses": [1, 4], "repeats": 1},
 }
 
 

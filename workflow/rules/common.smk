@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from foveate.config import parse_config
 from foveate.errors import FoveateError
 from foveate.lock import take
+from foveate.stages.comparison.roles import roles
 from foveate.stages.plan import digest, read_plan
 
 try:
@@ -69,6 +70,19 @@ def sample_files(wildcards):
 def learned(wildcards):
     """The slides that the model of a fold is trained on and chosen by."""
     return PLAN.jobs[wildcards.fold].learned
+
+
+def compared(wildcards):
+    """The slides of a fold on which ways to look are compared, and those that their readouts learn from."""
+    fold = roles(PLAN, wildcards.fold)
+    learned = [*fold.train, *fold.val] if CONFIG.compare.fit else []
+    return list(dict.fromkeys([*learned, *fold.test]))
+
+
+def comparison(wildcards):
+    """What the comparison says, if it was made: the page shows it, and does not ask for it."""
+    found = Path("results/compare/compare.tsv")
+    return digest([found.read_text()] if found.exists() else [])
 
 
 def weights(wildcards):

@@ -25,6 +25,8 @@ rule page:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        comparison=comparison,
     script:
         "../scripts/page.py"
 

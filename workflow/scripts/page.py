@@ -12,5 +12,6 @@ with job(snakemake.log[0]):
         patients_tsv=Path(snakemake.input.patients),
         metrics_json=Path(snakemake.input.metrics),
         histories={Path(p).parent.name: Path(p) for p in snakemake.input.histories},
+        comparison=Path("results/compare/compare.tsv"),
         out=Path(snakemake.output[0]),
     )

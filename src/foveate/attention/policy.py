@@ -47,7 +47,7 @@ class CellPolicy(keras.layers.Layer):
         query = ops.reshape(query, (ops.shape(cells)[0], -1, self.features))
         logits = salience[:, None] + ops.einsum("bnc,bmc->bmn", cells, query)
         logits = ops.reshape(logits, ops.shape(inhibition)) - inhibition
-        return ops.log_softmax(ops.where(allowed, logits, NEVER), axis=-1)
+        return renormalised(logits, allowed)
 
     def inhibit(self, state: Any, choice: Any, places: Any) -> Any:
         """Inhibition (B * M, N) that fixations leave. choice: (B * M,) candidates. places: (B, N, 2) row, column."""
@@ -61,13 +61,18 @@ class CellPolicy(keras.layers.Layer):
         return {**super().get_config(), "features": self.features, "spread": self.spread}
 
 
+def renormalised(log_p: Any, allowed: Any) -> Any:
+    """Log-probabilities (R, N) of what is allowed, and NEVER for the rest. allowed: (R, N) bool, at least one a row."""
+    return ops.log_softmax(ops.where(allowed, log_p, NEVER), axis=-1)
+
+
 def pick(log_p: Any, allowed: Any, chance: Any, explore: str) -> Any:
-    """One candidate a row, (R,) int32, by `explore`: greedy, the likeliest; sampled, by the policy; random, any.
+    """One candidate a row, (R,) int32, by `explore`: sampled, by the policy; random, any; otherwise the likeliest.
 
     log_p (R, N); allowed (R, N) bool, at least one a row; chance (R,) from 0 to below 1, one number a row: the
     candidate at which the sum of probabilities exceeds it. Its random number does not grow with the slide.
     """
-    if explore == "greedy":
+    if explore not in ("sampled", "random"):
         return ops.cast(ops.argmax(log_p, axis=-1), "int32")
     p = ops.exp(log_p) if explore == "sampled" else ops.cast(allowed, log_p.dtype)
     below = ops.cumsum(p, axis=-1)

@@ -7,9 +7,10 @@ import keras
 from keras import ops
 
 from foveate.attention.agent import Agent, Memory, Scene
-from foveate.attention.policy import pick
+from foveate.attention.policy import pick, renormalised
 
-EXPLORE = ("greedy", "sampled", "random")
+STATIC = ("salience", "spread")
+EXPLORE = ("greedy", "sampled", "random", *STATIC)
 
 
 class Steps:
@@ -17,7 +18,9 @@ class Steps:
 
     Parameters
     ----------
-    explore : greedy, sampled, or random; see `policy.pick`.
+    explore : greedy, sampled, or random, see `policy.pick`; or, of what the overview alone says: salience,
+        down the ranking that the policy gives the cells before anything was seen; spread, the same with the inhibition
+        around visited cells that the first state gives.
     copies : rollouts M of each slide.
     """
 
@@ -45,17 +48,27 @@ class Steps:
         return self._absorb(scene, memory, pixels, where, choice)
 
     def _begin_(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
-        return self._agent.begin(overview, tissue, candidates, self._copies)
+        scene, memory = self._agent.begin(overview, tissue, candidates, self._copies)
+        if self._explore in STATIC:
+            scene["first"] = self._agent.choose(scene, memory)
+        return scene, memory
 
     def _choose_(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
-        log_p = self._agent.choose(scene, memory)
+        if self._explore in STATIC:
+            inhibition = memory["inhibition"] if self._explore == "spread" else 0.0
+            log_p = renormalised(scene["first"] - inhibition, memory["allowed"])
+        else:
+            log_p = self._agent.choose(scene, memory)
         choice = pick(log_p, memory["allowed"], chance, self._explore)
         return choice, ops.take_along_axis(log_p, choice[:, None], axis=1)[:, 0], log_p
 
     def _absorb_(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
         vector, evidence = self._agent.glimpse_network(pixels, where)
-        memory = self._agent.absorb(scene, memory, vector, evidence, choice)
-        return memory, self._agent.answer(memory)
+        after = self._agent.absorb(scene, memory, vector, evidence, choice)
+        if self._explore == "spread":
+            more = self._agent.policy.inhibit(ops.zeros_like(memory["h"]), choice, scene["places"])
+            after["inhibition"] = memory["inhibition"] + more
+        return after, self._agent.answer(after)
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

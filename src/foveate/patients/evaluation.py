@@ -22,12 +22,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def evaluate(patients: Sequence[PatientResult], resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Return the metrics for each of `POLICIES`: {"learned": {...}, "random": {...}}.
+def evaluate(
+    patients: Sequence[PatientResult], resamples: int, seed: int, policies: Sequence[str] = POLICIES
+) -> dict[str, dict[str, Any]]:
+    """Return the metrics for each policy: {"learned": {...}, "random": {...}}.
 
     Slide metrics are over predicted slides with a label, of complete and incomplete patients alike;
     patient metrics over complete patients with a known stage. Intervals come from resampling the patients
-    that count for either, each with all its slides; both policies see the same resamples, so that they
+    that count for either, each with all its slides; all policies see the same resamples, so that they
     can be compared. A metric that is not defined has the value None; without ground truth all are, and
     n_patients and n_slides are 0.
 
@@ -45,7 +47,7 @@ def evaluate(patients: Sequence[PatientResult], resamples: int, seed: int) -> di
     counts = resample_counts(len(counted), resamples, seed)
     return {
         policy: _patient_metrics(counted, policy, counts) | _slide_metrics(counted, policy, counts)
-        for policy in POLICIES
+        for policy in policies
     }
 
 

@@ -82,8 +82,10 @@ class PatientResult:
         return [slide.slide for slide in self.slides if slide.state == "failed"]
 
 
-def stage_patients(slides: Iterable[SlideResult], patient_labels: Mapping[str, str]) -> list[PatientResult]:
-    """Stage all patients of which a slide was to be predicted, in the order of their names.
+def stage_patients(
+    slides: Iterable[SlideResult], patient_labels: Mapping[str, str], policies: Sequence[str] = POLICIES
+) -> list[PatientResult]:
+    """Stage all patients of which a slide was to be predicted, in the order of their names, by each policy.
 
     patient_labels: patient to true pN stage; a patient without one, or with "", gets the stage that the
     slide labels give, when all slides have one.
@@ -97,13 +99,15 @@ def stage_patients(slides: Iterable[SlideResult], patient_labels: Mapping[str, s
         if slide.state != "excluded":
             by_patient[slide.patient].append(slide)
     return [
-        _stage_patient(patient, members, patient_labels.get(patient, ""))
+        _stage_patient(patient, members, patient_labels.get(patient, ""), policies)
         for patient, members in sorted(by_patient.items())
         if any(slide.state != "unused" for slide in members)
     ]
 
 
-def _stage_patient(patient: str, members: list[SlideResult], patient_label: str) -> PatientResult:
+def _stage_patient(
+    patient: str, members: list[SlideResult], patient_label: str, policies: Sequence[str]
+) -> PatientResult:
     slides = sorted(members, key=lambda slide: slide.slide)
     splits = sorted({slide.split for slide in slides})
     if len(splits) > 1:
@@ -113,7 +117,7 @@ def _stage_patient(patient: str, members: list[SlideResult], patient_label: str)
     labels = [slide.label for slide in slides]
     true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
     complete = all(slide.state == "ok" for slide in slides)
-    stagings = {policy: _staging(slides, policy) for policy in POLICIES} if complete else {}
+    stagings = {policy: _staging(slides, policy) for policy in policies} if complete else {}
     return PatientResult(patient, splits[0], tuple(slides), true_stage, stagings)
 
 

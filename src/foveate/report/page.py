@@ -12,6 +12,7 @@ import jinja2
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.report import palette
 from foveate.report.cohort import Split
+from foveate.report.comparison import Comparison
 from foveate.report.slideview import SlideView
 from foveate.report.sources import Model, PatientRow, SlideRow
 from foveate.report.training import History
@@ -110,6 +111,7 @@ class Page:
     cv: Split | None
     val: Split | None
     histories: Sequence[History]
+    comparison: Comparison | None
     patients: Sequence[PatientView]
     training_patients: Sequence[str]
 

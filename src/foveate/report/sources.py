@@ -176,6 +176,11 @@ def read_history(path: Path) -> list[dict[str, str]]:
     return [row for row, _ in _rows(path, ("epoch", "phase"), delimiter=",")]
 
 
+def read_comparison_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read compare.tsv: one row a way to look and number of glimpses, column to text."""
+    return [row for row, _ in _rows(path, columns)]
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises FoveateError when it cannot be read."""
     try:

@@ -1,5 +1,6 @@
 """What reads regions of a slide: the interface of both readers."""
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -10,6 +11,19 @@ from foveate.errors import SlideError
 from foveate.slides.tiff import TiffImage
 
 Region = tuple[int, int, NDArray[np.uint8]]  # x, y in px of a level, and the array (h, w, 3) to fill from there on
+
+
+class Tally:
+    """Pixels that readers decoded; any number of threads may add."""
+
+    def __init__(self) -> None:
+        self.decoded_px = 0
+        self._lock = threading.Lock()
+
+    def add(self, decoded_px: int) -> None:
+        """Count some more."""
+        with self._lock:
+            self.decoded_px += decoded_px
 
 
 class Reader(ABC):

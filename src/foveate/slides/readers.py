@@ -5,7 +5,7 @@ tiles several times as fast, where it has proven on this very slide that it give
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import openslide
@@ -16,7 +16,7 @@ from foveate.slides.geometry import Geometry
 from foveate.slides.handle import Slide, composite, open_slide
 from foveate.slides.jpeg import library
 from foveate.slides.overview_file import StoredOverview
-from foveate.slides.reader import Reader, Region
+from foveate.slides.reader import Reader, Region, Tally
 from foveate.slides.tiff import TiffImage
 from foveate.slides.tiles import TileCache, TileReader
 
@@ -27,21 +27,29 @@ ALIGNED = 0.004  # level pixels; OpenSlide blurs what lies between two
 
 @dataclass(frozen=True)
 class Caches:
-    """Decoded tiles that all slides of a sensor share, those of each reader for itself."""
+    """Decoded tiles that all slides of a sensor share, those of each reader for itself, and what was decoded."""
 
     tiles: TileCache
     openslide: openslide.OpenSlideCache
+    tally: Tally = field(default_factory=Tally)
 
 
 class OpenSlideReader(Reader):
-    """The reference. Any number of threads may share it; a bad tile harms only those who read it."""
+    """The reference. Any number of threads may share it; a bad tile harms only those who read it.
+
+    tally: counts the pixels that OpenSlide gives; it does not say how many it decoded for them.
+    """
 
     kind = "openslide"
 
     def __init__(
-        self, slide: Slide, background_rgb: tuple[int, int, int], cache: openslide.OpenSlideCache | None = None
+        self,
+        slide: Slide,
+        background_rgb: tuple[int, int, int],
+        cache: openslide.OpenSlideCache | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        self._slide, self._background, self._cache = slide, background_rgb, cache
+        self._slide, self._background, self._cache, self._tally = slide, background_rgb, cache, tally or Tally()
         if cache is not None:
             slide.handle.set_cache(cache)
 
@@ -64,6 +72,7 @@ class OpenSlideReader(Reader):
         except SlideError:
             self._slide = self._fresh(slide)
             found = self._fresh(slide).read(x_lv, y_lv, level, width, height)
+        self._tally.add(width * height)
         out[:] = composite(found, self._background)
 
     def _fresh(self, slide: Slide) -> Slide:
@@ -149,12 +158,12 @@ def open_reader(overview: StoredOverview, caches: Caches) -> Reader:
     if overview.reader == TileReader.kind and library() is not None:
         geometry, images = overview.geometry, overview.images
         try:
-            return TileReader(overview.slide, overview.path, geometry, images, background, caches.tiles)
+            return TileReader(overview.slide, overview.path, geometry, images, background, caches.tiles, caches.tally)
         except OSError as error:
             reason = f"{overview.path} cannot be opened: {error.strerror}"
             raise SlideError(overview.slide, reason, "correct the file's rights") from error
     slide = open_slide(overview.slide, overview.path, overview.geometry.mpp[0])
-    return OpenSlideReader(slide, background, caches.openslide)
+    return OpenSlideReader(slide, background, caches.openslide, caches.tally)
 
 
 def _crops(geometry: Geometry, level: int, image: TiffImage) -> Iterator[tuple[int, int]]:

@@ -48,13 +48,27 @@ class GlimpseSensor:
 
     def __init__(self, scales_mpp: Sequence[float] = (0.5, 2.0, 8.0), px: int = 96, threads: int = 8) -> None:
         self.scales_mpp, self.px = tuple(scales_mpp), px
-        self._caches = Caches(TileCache(TILE_BYTES), openslide.OpenSlideCache(TILE_BYTES))
+        self._caches = _caches()
         self._open: OrderedDict[tuple[str, Path], _Views] = OrderedDict()
         self._lock = threading.Lock()
         self._threads = threads
         self._at_work, self._since = 0, 0.0
         self.busy_s = 0.0  # wall time in which at least one thread was reading
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="glimpse")
+
+    @property
+    def decoded_px(self) -> int:
+        """Pixels that were decoded of slides so far, see the readers' `tally`. Stored overviews need no decoding."""
+        return self._caches.tally.decoded_px
+
+    def forget(self) -> None:
+        """Give up open slides, decoded tiles and the count, so that the next read costs what a first one does.
+
+        Not while something is being read.
+        """
+        with self._lock:
+            self._open.clear()
+            self._caches = _caches()
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -174,6 +188,10 @@ class GlimpseSensor:
             else:
                 self._open.move_to_end(key)
             return views
+
+
+def _caches() -> Caches:
+    return Caches(TileCache(TILE_BYTES), openslide.OpenSlideCache(TILE_BYTES))
 
 
 def _key(overview: StoredOverview) -> tuple[str, Path]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foveate.errors import SlideError
 from foveate.slides.geometry import Geometry
 from foveate.slides.jpeg import JpegError, shared_decoder
-from foveate.slides.reader import Reader, Region
+from foveate.slides.reader import Reader, Region, Tally
 from foveate.slides.tiff import TiffImage
 
 Key = tuple[str, int, int]  # path, level, index of the tile
@@ -68,6 +68,7 @@ class TileReader(Reader):
     ----------
     images : the image of the TIFF that holds each level, finest first.
     background_rgb : the colour of what lies outside the slide and of absent tiles.
+    tally : counts what is decoded: the pixels of a region, or of the whole tile where that is decoded.
     """
 
     kind = "tiles"
@@ -80,11 +81,12 @@ class TileReader(Reader):
         images: Sequence[TiffImage],
         background_rgb: tuple[int, int, int],
         cache: TileCache,
+        tally: Tally | None = None,
     ) -> None:
         self._slide, self._path, self._sizes = slide, str(path), geometry.sizes_lv
         # copies, so that the tables of tiles that they read go when the reader goes
         self.images = tuple(dataclasses.replace(image) for image in images)
-        self._background, self._cache = background_rgb, cache
+        self._background, self._cache, self._tally = background_rgb, cache, tally or Tally()
         self._decoder = shared_decoder()
         self._file = os.open(path, os.O_RDONLY)
 
@@ -156,6 +158,7 @@ class TileReader(Reader):
                         return {parts[0][0]: error}
                     # damage between or beside them harms only those who look there
                     return {n: e for part in parts for n, e in self._fill(level, column, row, [part]).items()}
+                self._tally.add(width * height)
         for _, (left, top, width, height), out in parts:
             out[:] = tile[top - y : top - y + height, left - x : left - x + width]
         return {}
@@ -167,6 +170,7 @@ class TileReader(Reader):
         except JpegError:
             return None
         self._cache.put(key, tile)
+        self._tally.add(image.tile[0] * image.tile[1])
         return tile
 
     def _data(self, image: TiffImage, index: int) -> bytes | None:

@@ -66,44 +66,20 @@ class Predictor:
         seeded(config.train.seed)
         self.config, self._fold = config, fold
         self.agent = load_agent(weights)
-        self._match(overviews)
+        match(self.agent, overviews)
         settings = self.agent.settings
         self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
         self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-        seen = [
-            (o.slide, o.geometry, o.cell_um, o.coarse_um, o.background_rgb, *map(zlib.crc32, _images(o)))
-            for o in overviews
-        ]
+        seen = [identity(o) for o in overviews]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed)
         key = repr((self.weights_sha256, fold, chosen, seen, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
 
-    def _match(self, overviews: Sequence[StoredOverview]) -> None:
-        settings = self.agent.settings
-        for overview in overviews[:1]:
-            found = {"overview_mpp": overview.mpp, "cell_um": overview.cell_um}
-            for name, value in found.items():
-                if abs(value - settings[name]) > 1e-6:
-                    raise FoveateError(
-                        f"the model was trained with {name} {settings[name]:g}, the overviews have {value:g}"
-                    )
-
     def run(self, overviews: Sequence[StoredOverview]) -> tuple[list[Path], dict[str, str]]:
         """Predict all slides; returns the files of the batches, and slide -> reason for those that failed."""
-        failed: dict[str, str] = {}
-        usable = []
-        for overview in overviews:
-            try:
-                for warning in self.sensor.check(overview):
-                    log.warning("%s: %s", overview.slide, warning)
-                usable.append(overview)
-            except SlideError as error:
-                log.error("%s", error)
-                failed[error.slide] = error.reason
-        size, share = self.config.predict.batch, self.config.tissue.cell_share
-        # slides of one size share a batch, so that little is padded and few shapes are compiled
-        usable.sort(key=lambda o: (*common_shape([o], share), o.slide))
+        size = self.config.predict.batch
+        usable, failed = readable(self.sensor, overviews, self.config.tissue.cell_share)
         files = []
         for first in progress(range(0, len(usable), size), "predict"):
             path = self.parts / f"{first:06d}.h5"
@@ -137,9 +113,41 @@ class Predictor:
                     group["glimpses"] = rollout.pixels[kept]
 
 
-def _images(overview: StoredOverview) -> list[bytes]:
-    """What the model sees of a slide without reading it."""
-    return [overview.thumbnail.tobytes(), overview.coarse_at.open().tobytes(), overview.cell_tissue.tobytes()]
+def match(agent: Agent, overviews: Sequence[StoredOverview]) -> None:
+    """Raise FoveateError if the overviews of a cohort are not of the kind that the model was trained with."""
+    for overview in overviews[:1]:
+        found = {"overview_mpp": overview.mpp, "cell_um": overview.cell_um}
+        for name, value in found.items():
+            if abs(value - agent.settings[name]) > 1e-6:
+                raise FoveateError(
+                    f"the model was trained with {name} {agent.settings[name]:g}, the overviews have {value:g}"
+                )
+
+
+def readable(
+    sensor: GlimpseSensor, overviews: Sequence[StoredOverview], cell_share: float
+) -> tuple[list[StoredOverview], dict[str, str]]:
+    """The slides that are fine enough, in the order of batches; slide -> reason of the others.
+
+    Slides of one size stand together, so that little is padded and few shapes are compiled.
+    """
+    usable, failed = [], {}
+    for overview in overviews:
+        try:
+            for warning in sensor.check(overview):
+                log.warning("%s: %s", overview.slide, warning)
+            usable.append(overview)
+        except SlideError as error:
+            log.error("%s", error)
+            failed[error.slide] = error.reason
+    return sorted(usable, key=lambda o: (*common_shape([o], cell_share), o.slide)), failed
+
+
+def identity(overview: StoredOverview) -> tuple[object, ...]:
+    """What the model sees of a slide without reading it, in short."""
+    images = (overview.thumbnail, overview.coarse_at.open(), overview.cell_tissue)
+    sums = (zlib.crc32(image.tobytes()) for image in images)
+    return overview.slide, overview.geometry, overview.cell_um, overview.coarse_um, overview.background_rgb, *sums
 
 
 def _write_rollout(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from foveate.files import atomic
 from foveate.report.cohort import split_metrics
+from foveate.report.comparison import read_comparison
 from foveate.report.page import Failure, Page, PatientView, count_states, render
 from foveate.report.slideview import SlideView, failure, slide_view
 from foveate.report.sources import (
@@ -40,6 +41,7 @@ def run(
     patients_tsv: Path,
     metrics_json: Path,
     histories: Mapping[str, Path],
+    comparison: Path,
     out: Path,
     title: str = "foveate",
     progress: bool = False,
@@ -47,7 +49,8 @@ def run(
     """Write the report of a run to `out`.
 
     overviews, statuses: folders with {slide}.h5 and {slide}.json; predictions: one file a fold;
-    histories: fold to its history.csv, empty when nothing was trained; title: the cohort's name.
+    histories: fold to its history.csv, empty when nothing was trained; comparison: compare.tsv, which need not
+    exist, and is left out if it was made with other weights than the predictions; title: the cohort's name.
     Slides are read one at a time, so that memory does not grow with the cohort.
 
     Raises FoveateError when a table or file that has to be there cannot be read.
@@ -81,6 +84,7 @@ def run(
         cv=split_metrics(metrics["cv"]) if "cv" in metrics else None,
         val=split_metrics(metrics["val"]) if "val" in metrics else None,
         histories=[history(fold, read_history(path)) for fold, path in histories.items()],
+        comparison=read_comparison(comparison, files.models) if comparison.exists() else None,
         patients=[_patient(patient, by_patient[patient.patient], view) for patient in patients],
         training_patients=_training_patients(by_patient, patients),
     )

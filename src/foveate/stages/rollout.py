@@ -74,7 +74,7 @@ class Roller:
         stained and turned; the batch must have been turned in the same way. out: (B * M, T, S, g, g, 3) to fill.
         """
         slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
-        middle = np.stack([_middle_um(o) for o in batch.overviews])[slide]
+        middle = np.stack([middle_um(o) for o in batch.overviews])[slide]
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
         scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
         made: list[tuple[NDArray[np.generic], ...]] = []
@@ -147,6 +147,7 @@ def _varied(pixels: NDArray[np.uint8], slide: NDArray[np.int64], change: Variety
     return turned_glimpses(stain(pixels, change.exponents[slide]), change.orientation[slide])
 
 
-def _middle_um(overview: StoredOverview) -> NDArray[np.float64]:
+def middle_um(overview: StoredOverview) -> NDArray[np.float64]:
+    """(2,) um (x, y) of the overview's middle, from which the model is told where it looks."""
     height, width = overview.thumbnail.shape[:2]
     return np.array([width, height]) * overview.mpp / 2 + overview.origin_um

@@ -1,0 +1,1 @@
+"""What looking in the right place is worth: one model, several ways to choose what it sees."""

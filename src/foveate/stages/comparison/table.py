@@ -1,0 +1,153 @@
+"""compare.tsv: one row a way to look and a number of glimpses."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from foveate.cohort.samples import Sample
+from foveate.errors import FoveateError
+from foveate.patients.evaluation import evaluate
+from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
+
+FORMAT, VERSION = "foveate.compare", 1
+Floats = NDArray[np.float64]
+Key = tuple[str, str, str, int]
+"""Way, pooling and readout (of exhaustive reading, else ""), and place in the list of numbers of glimpses."""
+
+METRICS = (
+    "auc_micro_macro_vs_negative",
+    "auc_any_vs_negative",
+    "slide_accuracy",
+    "kappa",
+    "kappa_rule",
+    "patient_accuracy",
+)
+COSTS = ("tissue_share", "decoded_px", "seconds", "cpu_seconds")
+COLUMNS = (
+    *("way", "pooling", "readout", "glimpses", "rollouts", "n_slides", "n_patients"),
+    *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")),
+    *COSTS,
+    "weights",
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a way concludes after some number of glimpses. Rollouts of a slide: R.
+
+    probabilities: slide to (R, K). glimpses: on a slide, the mean. costs: of each slide (4,), `COSTS`.
+    """
+
+    probabilities: dict[str, Floats]
+    glimpses: dict[str, float]
+    costs: dict[str, Floats]
+
+
+def table(files: Sequence[Path], tested: Sequence[Sample], labels: Mapping[str, str], resamples: int) -> str:
+    """The rows of all folds together. Each slide is answered by the model of its own fold.
+
+    files: one a fold, see `foveate.stages.compare.run`. tested: the slides that the folds test on. labels: patient to
+    pN stage or "". resamples: of patients, for the 95 % intervals.
+
+    Metrics are those of `patients.evaluation`; where there are several rollouts, figures and ends of intervals are
+    their means. A slide that one way could not read counts for none, and its patient has no stage.
+    """
+    answers, models = _read(files)
+    keys = {f"{n} {r}": (key, r) for n, (key, a) in enumerate(answers.items()) for r in range(_rollouts(a))}
+    slides = [_result(sample, keys, answers) for sample in tested]
+    patients = stage_patients(slides, labels, list(keys))
+    found = evaluate(patients, resamples, 0, list(keys))
+    by_key: dict[Key, list[dict[str, Any]]] = {key: [] for key in answers}
+    for name, (key, _) in keys.items():
+        by_key[key].append(found[name])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_row(key, answers[key], by_key[key], models) for key in answers)
+    return text.getvalue()
+
+
+def _read(files: Sequence[Path]) -> tuple[dict[Key, Answers], list[str]]:
+    answers: dict[Key, Answers] = {}
+    models, asked = [], set()
+    for path in files:
+        try:
+            file = h5py.File(path)
+        except OSError as error:
+            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
+        with file:
+            models.append(str(file.attrs["weights_sha256"])[:12])
+            asked.add(tuple(file.attrs["glimpses"].tolist()))
+            for key, slide, one in _entries(file):
+                into = answers.setdefault(key, Answers({}, {}, {}))
+                into.probabilities[slide], into.glimpses[slide], into.costs[slide] = one
+    if len(asked) > 1:
+        raise FoveateError(f"{', '.join(map(str, files))}: compared after different numbers of glimpses; compare again")
+    return answers, models
+
+
+def _entries(file: h5py.File) -> Iterable[tuple[Key, str, tuple[Floats, float, Floats]]]:
+    slides = file["slide"].asstr()[:].tolist()
+    if not slides:
+        return
+    for way, group in file["looks"].items():
+        values, tissue, costs = (group[name][:] for name in ("probabilities", "tissue", "costs"))
+        for k, glimpses in enumerate(file.attrs["glimpses"].tolist()):
+            for row, slide in enumerate(slides):
+                spent = _costs(tissue[row, :, k].mean(), costs[row, :, k].mean(axis=0))
+                yield (way, "", "", k), slide, (values[row, :, k], glimpses, spent)
+    whole = file["exhaustive"]
+    tissue, costs, cells = (whole[name][:] for name in ("tissue", "costs", "cells"))
+    for name, values in whole["probabilities"].items():
+        pooling, readout = name.split(", ")
+        for row, slide in enumerate(slides):
+            spent = _costs(tissue[row], costs[row])
+            yield ("exhaustive", pooling, readout, 0), slide, (values[row][None], float(cells[row]), spent)
+
+
+def _costs(tissue: float, spent: Floats) -> Floats:
+    seconds, cpu_seconds, decoded_px = spent
+    return np.array([tissue, decoded_px, seconds, cpu_seconds])
+
+
+def _rollouts(answers: Answers) -> int:
+    return len(next(iter(answers.probabilities.values())))
+
+
+def _result(sample: Sample, keys: Mapping[str, tuple[Key, int]], answers: Mapping[Key, Answers]) -> SlideResult:
+    read = bool(answers) and all(sample.slide in a.probabilities for a in answers.values())
+    predictions = {}
+    for name, (key, r) in keys.items() if read else ():
+        p = answers[key].probabilities[sample.slide][r]
+        values = tuple(p.tolist())
+        predictions[name] = SlidePrediction(SLIDE_CLASSES[int(p.argmax())], values, values, 1.0)
+    return SlideResult(sample.slide, sample.patient, "test", sample.label, "ok" if read else "failed", predictions)
+
+
+def _row(key: Key, answers: Answers, found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> dict[str, str]:
+    way, pooling, readout, _ = key
+    row = {"way": way, "pooling": pooling, "readout": readout, "rollouts": str(len(found))}
+    row["glimpses"] = f"{np.mean(list(answers.glimpses.values())):.6g}"
+    row |= {name: str(found[0][name]) for name in ("n_slides", "n_patients")}
+    for metric in METRICS:
+        ends = {"": [f[metric]["value"] for f in found]}
+        ends |= {end: [f[metric]["ci95"][k] for f in found] for k, end in enumerate(("_low", "_high"))}
+        row |= {f"{metric}{end}": _mean(values) for end, values in ends.items()}
+    costs = np.mean(list(answers.costs.values()), axis=0)
+    row |= {name: f"{cost:.6g}" for name, cost in zip(COSTS, costs, strict=True)}
+    return row | {"weights": ",".join(models)}
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    """Of those that are defined; "" without any."""
+    defined = [v for v in values if v is not None and not math.isnan(v)]
+    return f"{np.mean(defined):.4f}" if defined else ""
