@@ -58,7 +58,7 @@ def stage_posterior(probabilities: ArrayLike) -> NDArray[np.float64]:
     state = np.eye(len(COUNTS))[0]
     for node in nodes / totals:
         state = np.einsum("c,s,cst->t", node, state, moves)
-    return np.bincount(STAGE_OF, state, minlength=len(PN_STAGES))
+    return np.asarray(state @ np.eye(len(PN_STAGES))[list(STAGE_OF)])
 
 
 def kappa_stage(posterior: ArrayLike) -> str:
