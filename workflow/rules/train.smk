@@ -1,22 +1,30 @@
 # One model a fold. Checkpoints live beside the outputs, undeclared, so that a kill does not lose them.
 
+PATIENT_AGENT = (
+    {"patient": "results/train/{fold}/patient.keras"} if CONFIG.patient_agent.on else {}
+)
+
 
 rule train:
     input:
         overviews=lambda wildcards: overviews(learned(wildcards)),
         code=code(
             "attention/*.py",
+            "patients/posterior.py",
+            "patients/stages.py",
             "patients/temperature.py",
             "slides/sensor.py",
             "stages/augment.py",
             "stages/batch.py",
             "stages/cohort.py",
             "stages/determinism.py",
+            "stages/patient_rollout.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",
         ),
     output:
+        **PATIENT_AGENT,
         model="results/train/{fold}/model.keras",
         history=report(
             "results/train/{fold}/history.csv",
@@ -45,6 +53,7 @@ rule train:
             CONFIG.glimpse,
             CONFIG.model,
             CONFIG.train,
+            CONFIG.patient_agent,
         ),
     script:
         "../scripts/train.py"

@@ -147,9 +147,10 @@ def read_agents(predictions: Sequence[Path]) -> Agents:
                 continue
             failed |= set(group["failed"].attrs)
             for policy in POLICIES:
-                names = group[policy]["patient"].asstr()[:].tolist() if "patient" in group[policy] else []
-                for patient, row in zip(names, range(len(names)), strict=True):
-                    values = group[policy]["probabilities"][row].astype(np.float64)
+                if "patient" not in group[policy]:  # every patient has a slide that failed
+                    continue
+                rows = group[policy]["probabilities"][:].astype(np.float64)
+                for patient, values in zip(group[policy]["patient"].asstr()[:].tolist(), rows, strict=True):
                     said.setdefault(patient, {}).setdefault(policy, []).append(values)
     return {
         patient: {policy: np.mean(values, axis=0) for policy, values in by_policy.items()}

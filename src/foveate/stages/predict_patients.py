@@ -69,7 +69,9 @@ class PatientPredictor:
                 group = file.create_group(policy)
                 slides = [[o.slide for o in own[row]] + [""] * (most - len(own[row])) for row in kept]
                 group.create_dataset("patient", data=[names[row] for row in kept], dtype=h5py.string_dtype())
-                group.create_dataset("slides", data=np.reshape(slides, (-1, most)).tolist(), dtype=h5py.string_dtype())
+                group.create_dataset(
+                    "slides", data=np.array(slides, object).reshape(-1, most), dtype=h5py.string_dtype()
+                )
                 for name, values in _path(rollout, own, steps).items():
                     group[name] = values[kept]
 
