@@ -8,10 +8,9 @@ import pytest
 from keras import ops
 
 from foveate.attention.agent import Agent
-from foveate.attention.patient_agent import PatientAgent
+from foveate.attention.patient_agent import PatientAgent, ahead
 from foveate.attention.patient_learner import PatientLearner
 from foveate.attention.patient_steps import PatientSteps
-from foveate.attention.policy import NEVER
 from foveate.attention.steps import Steps, compiled
 from foveate.patients.posterior import FOLLOWING, STAGE_OF, stage_posterior
 
@@ -75,6 +74,12 @@ def stirred(make_agent: Callable[..., Agent]) -> PatientAgent:
     return made
 
 
+@pytest.fixture(scope="module")
+def sampled(stirred: PatientAgent, make_rollout: Callable[..., Any]) -> dict[str, Any]:
+    """A rollout of `stirred`."""
+    return roll(stirred, slides_of(make_rollout), "sampled", M)
+
+
 def test_before_anything_was_seen_it_says_the_prior(begun: PatientAgent, make_rollout: Callable[..., Any]) -> None:
     view = PatientSteps(begun, "greedy").begin(*slides_of(make_rollout), PRESENT)[2]
     expected = [stage_posterior([[0.4, 0.3, 0.2, 0.1]] * count) for count in (3, 2)]
@@ -109,19 +114,18 @@ def test_untrained_it_is_the_agent_of_slides_and_the_posterior(
         np.testing.assert_allclose(answer, stage_posterior(said[patient, :count]), atol=1e-5)
 
 
-@pytest.mark.parametrize("explore", ["greedy", "sampled", "random"])
 def test_slides_that_are_absent_are_never_picked(
-    stirred: PatientAgent, make_rollout: Callable[..., Any], explore: str
+    stirred: PatientAgent, sampled: dict[str, Any], make_rollout: Callable[..., Any]
 ) -> None:
-    made = roll(stirred, slides_of(make_rollout), explore, M)
-    picked = ops.convert_to_numpy(made["picked"])
-    assert picked[M:].max() == 1
-    if explore == "random":
-        assert {*picked[:M].ravel().tolist()} == {0, 1, 2}
+    random = roll(stirred, slides_of(make_rollout), "random", M)
+    for made in (sampled, random):
+        picked = ops.convert_to_numpy(made["picked"])
+        assert picked[M:].max() == 1
+    assert {*picked[:M].ravel().tolist()} == {0, 1, 2}
 
 
-def test_what_was_not_looked_at_does_not_change(stirred: PatientAgent, make_rollout: Callable[..., Any]) -> None:
-    made = roll(stirred, slides_of(make_rollout), "sampled", M)
+def test_what_was_not_looked_at_does_not_change(sampled: dict[str, Any]) -> None:
+    made = sampled
     picked = ops.convert_to_numpy(made["picked"])
     visits = ops.convert_to_numpy(made["after"]["visits"])
     for row in range(P * M):
@@ -133,9 +137,9 @@ def test_what_was_not_looked_at_does_not_change(stirred: PatientAgent, make_roll
 
 
 def test_going_through_a_rollout_again_gives_what_it_gave(
-    stirred: PatientAgent, make_rollout: Callable[..., Any], run: Callable[..., Any]
+    stirred: PatientAgent, sampled: dict[str, Any], run: Callable[..., Any]
 ) -> None:
-    made = roll(stirred, slides_of(make_rollout), "sampled", M)
+    made = sampled
     found = run(stirred, {k: made[k] for k in ("scene", "picked", "choice", "known", "before", "after")})
     np.testing.assert_allclose(found["log_pi"], ops.convert_to_numpy(made["log_pi"]), atol=1e-4)
     np.testing.assert_allclose(found["logits"], ops.convert_to_numpy(made["answer"]), atol=1e-5)
@@ -143,9 +147,9 @@ def test_going_through_a_rollout_again_gives_what_it_gave(
 
 
 def test_gradients_reach_the_picker_and_the_policy_and_nothing_that_is_kept(
-    stirred: PatientAgent, make_rollout: Callable[..., Any], weight_gradients_of: Callable[..., Any]
+    stirred: PatientAgent, sampled: dict[str, Any], weight_gradients_of: Callable[..., Any]
 ) -> None:
-    made = roll(stirred, slides_of(make_rollout), "sampled", M)
+    made = sampled
     x = {k: made[k] for k in ("scene", "picked", "choice", "known", "before", "after")}
     paths = {v.path for v in stirred.trainable_variables}
     assert {part for path in paths for part in path.split("/")} >= {"query", "inner", "score", "fairness"}
@@ -177,20 +181,21 @@ def test_a_file_holds_all_of_it(stirred: PatientAgent, make_rollout: Callable[..
 
 def test_an_update_takes_only_what_counts(make_agent: Callable[..., Agent], make_rollout: Callable[..., Any]) -> None:
     agent = fresh(make_agent)
-    kept = [w.copy() for w in agent.slides.core.get_weights()]
+    kept = agent.slides.core.get_weights()
     learner = PatientLearner(agent, M, 0.1, 0.0, 0.9)
     learner.compile(keras.optimizers.Adam(1e-2))
-    x = learner_input(roll(agent, slides_of(make_rollout), "sampled", M))
-    x["weight"] = np.array([1, 0], np.float32)
-    figures = learner.train_on_batch(x, return_dict=True)
-    first = ops.convert_to_numpy(roll(agent, slides_of(make_rollout), "sampled", M)["answer"])
-    assert set(figures) == {"loss", "cross_entropy", "reinforce", "entropy", "accuracy", "reward"}
+    made = roll(agent, slides_of(make_rollout), "sampled", M)
+    x = learner_input(made) | {"weight": np.array([1, 0], np.float32)}
+    assert set(learner.train_on_batch(x, return_dict=True)) == {
+        "loss", "cross_entropy", "reinforce", "entropy", "accuracy", "reward",
+    }  # fmt: skip
     for _ in range(20):
         learner.train_on_batch(x)
     for a, b in zip(agent.slides.core.get_weights(), kept, strict=True):
         np.testing.assert_array_equal(a, b)
-    last = ops.convert_to_numpy(agent(x)["logits"])
-    assert last[:M, :, 3].mean() > first[:M, :, 3].mean() + 0.1  # the first patient's stage is the fourth
+    before, after = (ops.convert_to_numpy(v) for v in (made["answer"], agent(x)["logits"]))
+    assert after[:M, :, 3].mean() > before[:M, :, 3].mean() + 0.1  # the first patient's stage; not the second's
+    assert after[M:, :, 0].mean() < before[M:, :, 0].mean()
 
 
 def test_it_learns_to_pick_the_slide_that_tells(
@@ -214,6 +219,8 @@ def test_it_learns_to_pick_the_slide_that_tells(
         scene, memory, _ = steps[explore].begin(*slides, np.ones((rows, S), bool))
         tall = np.where(np.arange(S) == telling[:, None], 5.0, -5.0).reshape(-1, 1)
         scene = scene | {"salience": ops.convert_to_tensor(np.tile(tall, (1, 12)).astype(np.float32))}
+        held = ops.repeat(ops.reshape(ahead(scene, scene["open"]), (rows, S, 2)), copies, axis=0)
+        memory = memory | {"ahead": held}
         view = agent.view(scene, memory)
         chance = rng.random((rows * copies, 2)).astype(np.float32)
         picked, choice, _, known = steps[explore].choose(scene, memory, view, chance)
@@ -241,18 +248,15 @@ def seen(agent: PatientAgent, scene: Any, memory: Any, evidence: Any, picked: An
     return agent.view(scene, agent.absorb(scene, memory, vector, evidence, picked, choice, looking))
 
 
-def test_the_share_of_salience_that_is_left(begun: PatientAgent, make_rollout: Callable[..., Any]) -> None:
-    scene, memory, _ = PatientSteps(begun, "greedy").begin(*slides_of(make_rollout), PRESENT)
-    salience = np.full((P * S, 12), -1.0, np.float32)
+def test_what_is_ahead_on_a_slide() -> None:
+    salience = np.full((3, 12), -1.0, np.float32)
     salience[:, 3] = np.log(11) - 1  # as much as the eleven others
-    scene = scene | {"salience": ops.convert_to_tensor(salience)}
-    allowed = np.ones((P, S, 12), bool)
-    allowed[0, 1, 3] = False
-    notes = ops.convert_to_numpy(begun.view(scene, memory | {"allowed": ops.convert_to_tensor(allowed)})["notes"])
-    left, peak = notes[..., -2], notes[..., -1]
-    np.testing.assert_allclose(left, [[1, 0.5, 1], [1, 1, 1]], rtol=1e-5)
-    np.testing.assert_allclose(peak[0, :2], np.tanh([(np.log(11) - 1) / 10, -0.1]), rtol=1e-5)
-    assert NEVER < -1e6  # so that closed cells count in neither
+    allowed, is_open = np.ones((3, 12), bool), np.ones((3, 12), bool)
+    allowed[1, 3] = False
+    is_open[2, 6:] = allowed[2, 6:] = False
+    found = ops.convert_to_numpy(ahead({"salience": salience, "open": is_open}, allowed))
+    highest = np.tanh([(np.log(11) - 1) / 10, -0.1, (np.log(11) - 1) / 10])
+    np.testing.assert_allclose(found, np.stack([[1, 0.5, 1], highest], 1), rtol=1e-5)
 
 
 def test_an_unknown_way_to_explore(begun: PatientAgent) -> None:

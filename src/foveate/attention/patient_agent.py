@@ -90,34 +90,28 @@ class PatientAgent(keras.Model):
 
         overview, tissue, candidates: of P * S slides, see `Agent.begin`; the place of an absent slide holds any other.
         present: (P, S) bool. Returns the scene, of P * S slides, with present; and the memory, by name (R, S, F): that
-        of each slide, said (K), the running class probabilities, and visits (1).
+        of each slide, said (K), the running class probabilities, visits (1), and what is `ahead` (2).
         """
         scene, memory = self.slides.begin(overview, tissue, candidates)
         ones = ops.ones_like(memory["h"][:, :1])
         memory = memory | {
             "said": ones * ops.convert_to_tensor(self.slides.settings["prior"], self.compute_dtype),
             "visits": ops.zeros_like(ones),
+            "ahead": ahead(scene, memory["allowed"]),
         }
-        shape, most = ops.shape(present), present.shape[1]
-        held = {
-            name: ops.reshape(value, (shape[0], most, value.shape[-1] or ops.shape(value)[-1]))
-            for name, value in memory.items()
-        }
+        most = present.shape[1]
+        held = {name: ops.reshape(value, (-1, most, ops.shape(value)[1])) for name, value in memory.items()}
         return scene | {"present": present}, {name: ops.repeat(value, copies, axis=0) for name, value in held.items()}
 
     def view(self, scene: Scene, memory: Memory) -> dict[str, Any]:
         """What the picker and the answer read, detached.
 
-        notes (R, S, F) of each slide: state, class probabilities, visits, the share of salience that is left, and the
-        highest that is left. visits (R, S). posterior (R, O) by the rule. summary (R, O + K): the posterior, and the
-        mean class probabilities of the slides.
+        notes (R, S, F) of each slide: state, class probabilities, visits, what is ahead. visits (R, S). posterior
+        (R, O) by the rule. summary (R, O + K): the posterior, and the mean class probabilities of the slides.
         """
         present = ops.repeat(scene["present"], _copies(scene, memory["h"]), axis=0)
-        salience = self._per_rollout(scene, ops.where(scene["open"], scene["salience"], NEVER), memory)
-        left = ops.sum(ops.softmax(salience, axis=-1) * ops.cast(memory["allowed"], salience.dtype), axis=-1)
-        peak = ops.max(ops.where(memory["allowed"], salience, NEVER), axis=-1)
         said, visits = memory["said"], memory["visits"]
-        notes = [memory["h"], said, ops.log1p(visits) / 4, left[..., None], ops.tanh(peak / 10)[..., None]]
+        notes = [memory["h"], said, ops.log1p(visits) / 4, memory["ahead"]]
         here = ops.cast(present, said.dtype)[..., None]
         posterior = self.rule(said, present)
         mean = ops.sum(said * here, axis=1) / ops.sum(here, axis=1)
@@ -145,10 +139,10 @@ class PatientAgent(keras.Model):
 
         looking: (R,) bool, False where the budget is spent: nothing changes there.
         """
-        known = recall(memory, picked)
-        new = self.slides.absorb(_of_picked(scene, picked), known, vector, evidence, choice)
+        known, of_picked = recall(memory, picked), _of_picked(scene, picked)
+        new = self.slides.absorb(of_picked, known, vector, evidence, choice)
         said = self.slides.probabilities(self.slides.answer(new))
-        new = new | {"said": ops.cast(said, known["said"].dtype), "visits": known["visits"] + 1}
+        new = new | {"said": said, "visits": known["visits"] + 1, "ahead": ahead(of_picked, new["allowed"])}
         return remember(memory, picked, {k: ops.where(looking[:, None], v, known[k]) for k, v in new.items()})
 
     def answer(self, view: dict[str, Any]) -> Any:
@@ -179,15 +173,20 @@ class PatientAgent(keras.Model):
             "entropy": ops.reshape(entropy, (rollouts, steps)),
         }
 
-    def _per_rollout(self, scene: Scene, value: Any, memory: Memory) -> Any:
-        """(P * S, N) of the slides as (R, S, N)."""
-        most = scene["present"].shape[1]
-        shaped = ops.reshape(value, (-1, most, ops.shape(value)[1]))
-        return ops.repeat(shaped, _copies(scene, memory["h"]), axis=0)
-
     def get_config(self) -> dict[str, Any]:
         own = {"slides": self.slides.settings, "following": self.rule.following, "outcome": self.rule.outcome}
         return {**super().get_config(), **own, "hidden": self.hidden}
+
+
+def ahead(scene: Scene, allowed: Any) -> Any:
+    """(B, 2): the share of a slide's salience that lies in candidates that are still allowed, and the highest of it.
+
+    scene: of B slides, one rollout each; allowed: (B, N) bool. The highest is squashed to (-1, 1).
+    """
+    salience = ops.where(scene["open"], scene["salience"], NEVER)
+    left = ops.sum(ops.where(allowed, ops.softmax(salience, axis=-1), 0.0), axis=-1)
+    highest = ops.max(ops.where(allowed, salience, NEVER), axis=-1)
+    return ops.stop_gradient(ops.stack([left, ops.tanh(highest / 10)], axis=-1))
 
 
 def chosen(log_p: Any, choice: Any) -> Any:
