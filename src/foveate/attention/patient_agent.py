@@ -26,8 +26,9 @@ FAIRNESS = 0.5  # before training, one look more at a slide makes another e^0.5 
 class PatientAgent(keras.Model):
     """The agent of slides, a picker, the rule's posterior and a correction of it.
 
-    Shapes: P patients, S slides of each (the most that one has, others are absent), M copies of each patient side by
-    side, R = P * M rollouts, O outcomes. Every slide has a memory of its own, which only its own glimpses change.
+    Shapes: P patients, S slides of each (the most that one has, others are absent; S is fixed in a compiled function),
+    M copies of each patient side by side, R = P * M rollouts, O outcomes. Every slide has a memory of its own, which
+    only its own glimpses change.
 
     answer = log(posterior of the rule given the slides' running class probabilities) + correction. A slide that was
     not visited has the prior's probabilities. Before training the correction is zero and the likeliest slide is the

@@ -1,6 +1,7 @@
 """The part of the prediction stage that looks over all slides of a patient at once, in batches as for slides."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,35 +35,49 @@ class PatientPredictor:
     """
 
     def __init__(self, config: Config, agent: PatientAgent, sensor: GlimpseSensor, own: str, parts: Path) -> None:
-        self._config, self._own, self._parts = config, int(own[:8], 16), parts
-        a_slide = config.patient_agent.budget * config.glimpse.count
-        self._rollers = {policy: PatientRoller(agent, sensor, how, a_slide) for policy, how in EXPLORE.items()}
+        self._config, self._agent, self._sensor = config, agent, sensor
+        self._own, self._parts = int(own[:8], 16), parts
+        self._a_slide = config.patient_agent.budget * config.glimpse.count
+        self._rollers: dict[int, dict[str, PatientRoller]] = {}
 
     def run(self, patients: Mapping[str, Sequence[StoredOverview]]) -> list[Path]:
         """Files of the finished batches: groups learned and random, and failed, patient -> reason as attributes."""
-        most = max(map(len, patients.values()), default=0)
-        names = sorted(patients, key=lambda patient: (len(patients[patient]), patient))
-        size = max(1, self._config.predict.batch // max(1, most))
+        by_count: dict[int, list[str]] = defaultdict(list)
+        for name in sorted(patients):
+            by_count[len(patients[name])].append(name)
+        most, batches = max(by_count, default=0), []
+        for count, names in sorted(by_count.items()):
+            size = max(1, self._config.predict.batch // count)
+            batches += [names[first : first + size] for first in range(0, len(names), size)]
         files = []
-        for first in progress(range(0, len(names), size), "patients"):
-            path = self._parts / f"patients-{first:06d}.h5"
+        for number, names in enumerate(progress(batches, "patients")):
+            path = self._parts / f"patients-{number:06d}.h5"
             if not path.exists():
-                self._batch({name: patients[name] for name in names[first : first + size]}, most, first, path)
+                self._batch({name: patients[name] for name in names}, most, number, path)
             files.append(path)
         return files
 
-    def _batch(self, patients: Mapping[str, Sequence[StoredOverview]], most: int, first: int, path: Path) -> None:
+    def _rollers_for(self, count: int) -> dict[str, PatientRoller]:
+        """One each policy for patients of so many slides: what is compiled is compiled for that number."""
+        if count not in self._rollers:
+            made = {p: PatientRoller(self._agent, self._sensor, how, self._a_slide) for p, how in EXPLORE.items()}
+            self._rollers[count] = made
+        return self._rollers[count]
+
+    def _batch(self, patients: Mapping[str, Sequence[StoredOverview]], most: int, number: int, path: Path) -> None:
+        """Patients with equally many slides; most: as many slides as the file has room for."""
         own, names, share = list(patients.values()), list(patients), self._config.tissue.cell_share
+        rollers = self._rollers_for(len(own[0]))
         shape = common_shape([overview for slides in own for overview in slides], share)
-        batch = patient_batch(own, shape, share, max(map(len, own)))
-        rng = np.random.default_rng([self._config.train.seed, 3, first, self._own])
-        work = (self._rollers[policy].turns(batch, rng) for policy in POLICIES)
+        batch = patient_batch(own, shape, share, len(own[0]))
+        rng = np.random.default_rng([self._config.train.seed, 3, number, self._own])
+        work = (rollers[policy].turns(batch, rng) for policy in POLICIES)
         rollouts = dict(zip(POLICIES, side_by_side(work), strict=True))
         errors = {row: e for rollout in rollouts.values() for row, e in rollout.errors.items()}
         for row, error in errors.items():
             log.error("patient %s is left to its slides: %s", names[row], error)
         kept = [row for row in range(len(names)) if row not in errors]
-        steps = int(self._rollers["learned"].budget(np.array(most)))
+        steps = int(rollers["learned"].budget(np.array(most)))
         with atomic(path) as partial, h5py.File(partial, "w") as file:
             file.create_group("failed").attrs.update({names[row]: str(e) for row, e in errors.items()})
             for policy, rollout in rollouts.items():
