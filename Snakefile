@@ -25,6 +25,7 @@ rule all:
         expand("results/thumbnails/{slide}.jpg", slide=SLIDES),
         expand("results/tissue/{slide}.png", slide=SLIDES),
         expand("results/train/{fold}/model.keras", fold=TRAINED),
+        expand(list(PATIENT_AGENT.values()), fold=TRAINED),
         expand("results/train/{fold}/history.csv", fold=TRAINED),
         expand("results/train/{fold}/dropped.json", fold=TRAINED),
         expand("results/predictions/{fold}.h5", fold=PLAN.jobs),

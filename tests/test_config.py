@@ -78,6 +78,12 @@ def test_a_later_file_goes_over_an_earlier_one_key_by_key(tmp_path: Path) -> Non
         ("glimpse.scales_mpp", [4, 1], "glimpse.scales_mpp: [4.0, 1.0] must grow from the finest to the coarsest"),
         ("glimpse.scales_mpp", [1, 1], "glimpse.scales_mpp: [1.0, 1.0] must grow from the finest to the coarsest"),
         ("overview.cell_um", 100, "overview.cell_um: 100 is not a multiple of 4 x overview.mpp (16)"),
+        (
+            "predict.patient_weights",
+            "patient.keras",
+            "predict.patient_weights: is given without predict.weights, the model of the slides beside it",
+        ),
+        ("patient_agent.copies", 1, "patient_agent.copies: 1 is less than the minimum of 2"),
         ("overview.cell_um", 96, "overview.cell_um: 96 is not a multiple of 4 x overview.mpp (16)"),
     ],
 )

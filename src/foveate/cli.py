@@ -188,9 +188,20 @@ def _predict(options: argparse.Namespace) -> None:
     from foveate.stages import predict
 
     for name in names:
-        weights = Path(config.predict.weights or options.results / "train" / name / "model.keras")
-        out = options.results / "predictions" / f"{name}.h5"
-        predict.run(config, plan.of(plan.jobs[name].predict), options.results / "overview", weights, out, fold=name)
+        trained = options.results / "train" / name
+        weights = Path(config.predict.weights or trained / "model.keras")
+        over_patients = config.predict.patient_weights or (
+            trained / "patient.keras" if config.patient_agent.on and not config.predict.weights else None
+        )
+        predict.run(
+            config,
+            plan.of(plan.jobs[name].predict),
+            options.results / "overview",
+            weights,
+            options.results / "predictions" / f"{name}.h5",
+            fold=name,
+            patient_weights=Path(over_patients) if over_patients else None,
+        )
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -230,16 +241,18 @@ def _stage(options: argparse.Namespace) -> int:
     results: Path = options.results
     table, summary = results / "predictions" / "slides.tsv", results / "summary.txt"
     trained = [name for name, job in plan.jobs.items() if job.fold is not None]
+    predictions = [results / "predictions" / f"{name}.h5" for name in plan.jobs]
     slides.run(
         plan,
         results / "status",
-        [results / "predictions" / f"{name}.h5" for name in plan.jobs],
+        predictions,
         [results / "train" / name / "dropped.json" for name in trained],
         table,
         summary,
     )
     files = [results / name for name in ("patients.tsv", "submission.csv", "metrics.json")]
-    patients.run(table, patient_labels(plan.samples), *files, bootstrap=config.patients.bootstrap)
+    labels, bootstrap = patient_labels(plan.samples), config.patients.bootstrap
+    patients.run(table, labels, *files, predictions=predictions, bootstrap=bootstrap)
     print(slides.verdict(table, summary), end="")
     return 0
 

@@ -84,8 +84,23 @@ class Train:
 
 
 @dataclasses.dataclass(frozen=True)
+class PatientAgent:
+    epochs: int
+    budget: float
+    batch: int
+    copies: int
+    learning_rate: float
+
+    @property
+    def on(self) -> bool:
+        """Whether there is a patient agent at all."""
+        return self.epochs > 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Predict:
     weights: str
+    patient_weights: str
     batch: int
     threads: int
 
@@ -112,6 +127,7 @@ class Config:
     glimpse: Glimpse
     model: Model
     train: Train
+    patient_agent: PatientAgent
     predict: Predict
     patients: Patients
     compare: Compare
@@ -198,6 +214,8 @@ def _contradictions(config: Config) -> list[str]:
             f"overview.coarse_mpp: {config.overview.coarse_mpp:g} is coarser than overview.mpp "
             f"({config.overview.mpp:g})"
         )
+    if config.predict.patient_weights and not config.predict.weights:
+        faults.append("predict.patient_weights: is given without predict.weights, the model of the slides beside it")
     scales = config.glimpse.scales_mpp
     if list(scales) != sorted(set(scales)):
         faults.append(f"glimpse.scales_mpp: {list(scales)} must grow from the finest to the coarsest")

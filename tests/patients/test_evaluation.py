@@ -74,6 +74,20 @@ def test_patient_metrics_by_hand() -> None:
     assert found["kappa_rule"] == found["kappa"]
 
 
+def test_the_patient_agent_stands_beside_where_it_looked() -> None:
+    # truth: pN0, pN1, pN1mi; it says pN1 of b and pN0 of c, and nothing of a
+    answers = {"b": np.eye(5)[3], "c": np.eye(5)[0]}
+    agents = {patient: {"learned": said, "random": np.eye(5)[0]} for patient, said in answers.items()}
+    slides = [slide for patient in cohort(SLIDES) for slide in patient.slides]
+    found = evaluate(stage_patients(slides, {}, agents), 50, 0)
+    assert found["learned"]["n_patients_agent"] == 2
+    # squared errors: 2^2 observed; by chance, of truth 3, 2 with stages 3, 0, (0 + 9 + 1 + 4) / 2
+    assert found["learned"]["kappa_agent"]["value"] == pytest.approx(1 - 4 / 7)
+    assert found["random"]["kappa_agent"]["value"] == 0.0
+    without = evaluate(cohort(SLIDES), 50, 0)["learned"]
+    assert (without["n_patients_agent"], without["kappa_agent"]["value"]) == (0, None)
+
+
 def test_intervals_hold_the_value_and_undefined_resamples_are_counted() -> None:
     found = evaluate(cohort(SLIDES), 500, 0)["learned"]
     low, high = found["slide_accuracy"]["ci95"]

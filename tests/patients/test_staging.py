@@ -47,6 +47,13 @@ def test_a_failed_slide_leaves_the_patient_unstaged() -> None:
     assert complete.complete
 
 
+def test_an_agent_s_answer_is_of_complete_patients_alone() -> None:
+    said = {"learned": np.eye(5)[4], "random": np.eye(5)[0]}
+    slides = [slide("a_0"), slide("b_0"), slide("b_1", state="failed"), slide("c_0")]
+    a, b, c = stage_patients(slides, {}, agents={"a": said, "b": said})
+    assert (a.agent, b.agent, c.agent) == (said, {}, {})
+
+
 def test_excluded_slides_are_left_out() -> None:
     slides = [slide("a_0", label="itc"), slide("a_1", state="excluded"), slide("b_0", state="excluded")]
     [patient] = stage_patients(slides, {})

@@ -52,6 +52,12 @@ class Cohort:
         samples = [dataclasses.replace(s, label=label) if s.slide == slide else s for s in self.samples]
         return dataclasses.replace(self, samples=samples)
 
+    def of_patients(self, **slides: list[str]) -> "Cohort":
+        """The cohort with slides given to other patients."""
+        owner = {slide: patient for patient, own in slides.items() for slide in own}
+        samples = [dataclasses.replace(s, patient=owner.get(s.slide, s.patient)) for s in self.samples]
+        return dataclasses.replace(self, samples=samples)
+
     def split(self, train: list[str], val: list[str]) -> "Cohort":
         return dataclasses.replace(self, fold=Fold("0", train, val, [], []))
 
@@ -86,6 +92,7 @@ def tiny_config(config: Config) -> Config:
         train=dataclasses.replace(
             config.train, guide_epochs=2, pretrain_epochs=2, pretrain_patches=8, epochs=2, batch=8, threads=2
         ),
+        patient_agent=dataclasses.replace(config.patient_agent, epochs=2, batch=2, copies=2),
         predict=dataclasses.replace(config.predict, batch=2, threads=2),
     )
 
@@ -127,6 +134,13 @@ def make_cohort(tiny_config: Config, make_slide: Callable[..., Any]) -> Callable
 def cohort(make_cohort: Callable[[Path], Cohort], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """Six slides to train on, three of them with annotated lesions, and two to validate. Not to be changed."""
     return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def patients(cohort: Cohort) -> Cohort:
+    """The cohort as three patients to train on, two slides each, and one to validate."""
+    owners = {"a": ["neg_a", "macro_a"], "b": ["neg_b", "itc_a"], "c": ["neg_c", "micro_a"], "v": VAL}
+    return cohort.of_patients(**owners)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foveate.errors import FoveateError
-from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.stages.patients import SLIDE_COLUMNS, read_slides, run
 
 SHARED = os.environ.get("FOVEATE_SHARED")
@@ -55,6 +55,7 @@ def stage(
     return patients, outputs[1].read_text().splitlines(), json.loads(outputs[2].read_text())
 
 
+NO_AGENT = dict.fromkeys(("agent_stage", *(f"agent_p_{stage}" for stage in PN_STAGES), "agent_random_stage"), "")
 ROWS = [
     row("patient_001_node_1", "macro", "macro"),
     row("patient_001_node_0", "negative", "negative"),
@@ -86,6 +87,7 @@ def test_patients_table(tmp_path: Path) -> None:
         "p_pN1": "1.000000",
         "p_pN2": "0.000000",
         "random_stage": "pN0",
+        **NO_AGENT,
     }
     assert [(p["patient"], p["true_stage"], p["stage"], p["n_slides"]) for p in patients] == [
         ("patient_000", "pN0(i+)", "pN0", "1"),
@@ -114,7 +116,7 @@ def test_incomplete_patient_is_never_staged(tmp_path: Path, caplog: pytest.LogCa
     incomplete = patients[2]
     assert (incomplete["state"], incomplete["missing"]) == ("incomplete", "patient_002_node_1")
     after_truth = list(incomplete.values())[list(incomplete).index("true_stage") + 1 :]
-    assert after_truth == [""] * 8
+    assert after_truth == [""] * (8 + len(NO_AGENT))
     assert not any("patient_002" in line for line in submission)
 
 

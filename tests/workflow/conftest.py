@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "glimpse": {"px": 16, "scales_mpp": [2, 4, 32], "count": 3},
     "model": {"features": 8, "state": 8, "context": 8},
     "train": {"guide_epochs": 1, "pretrain_epochs": 1, "pretrain_patches": 4, "epochs": 12, "batch": 4, "threads": 2},
+    "patient_agent": {"epochs": 1, "batch": 2, "copies": 2},
     "predict": {"batch": 2, "threads": 2},
     "patients": {"bootstrap": 20},
     "compare": {"glimpses": [1, 4], "repeats": 1},

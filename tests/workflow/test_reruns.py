@@ -27,6 +27,8 @@ def test_a_run_makes_every_result(finished: Project) -> None:
     assert (results / "report" / "index.html").stat().st_size > 10_000
     patients = [line.split("\t") for line in (results / "patients.tsv").read_text().splitlines()]
     assert [row[0] for row in patients[1:]] == ["p2", "p3", "p4", "p5"]
+    assert (results / "train" / "split" / "patient.keras").exists()
+    assert all(row[patients[0].index("agent_stage")].startswith("pN") for row in patients[1:])
     submission = (results / "submission.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in submission[:4]] == ["patient", "p2.zip", "p2_a.tif", "p3.zip"]
     metrics = json.loads((results / "metrics.json").read_text())
@@ -45,6 +47,7 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
         ("patients.tsv", AFTER_PATIENTS),
         ("predictions/split.h5", AFTER_PREDICT),
         ("train/split/model.keras", AFTER_TRAIN),
+        ("train/split/patient.keras", AFTER_TRAIN),
         ("overview/p0_a.h5", {"overview": 1, "pictures": 1, "qc": 1, **AFTER_TRAIN}),
     ],
 )

@@ -88,3 +88,16 @@ def comparison(wildcards):
 def weights(wildcards):
     """The model of a fold: the configured one, or the one that is trained for it."""
     return CONFIG.predict.weights or f"results/train/{wildcards.fold}/model.keras"
+
+
+def patient_weights(wildcards):
+    """The patient agent of a fold, in a list, or none."""
+    if CONFIG.predict.weights:
+        return (
+            [CONFIG.predict.patient_weights] if CONFIG.predict.patient_weights else []
+        )
+    return (
+        [f"results/train/{wildcards.fold}/patient.keras"]
+        if CONFIG.patient_agent.on
+        else []
+    )

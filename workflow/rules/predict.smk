@@ -5,6 +5,7 @@ rule predict:
     input:
         overviews=lambda wildcards: overviews(PLAN.jobs[wildcards.fold].predict),
         weights=weights,
+        patient=patient_weights,
         code=code(
             "attention/*.py",
             "slides/sensor.py",
@@ -13,7 +14,9 @@ rule predict:
             "stages/cohort.py",
             "stages/determinism.py",
             "stages/keras_file.py",
+            "stages/patient_rollout.py",
             "stages/predict.py",
+            "stages/predict_patients.py",
             "stages/rollout.py",
         ),
     output:
@@ -36,6 +39,7 @@ rule predict:
             CONFIG.glimpse.count,
             CONFIG.predict,
             CONFIG.train.seed,
+            CONFIG.patient_agent.budget,
         ),
     script:
         "../scripts/predict.py"

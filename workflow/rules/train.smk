@@ -1,5 +1,9 @@
 # One model a fold. Checkpoints live beside the outputs, undeclared, so that a kill does not lose them.
 
+PATIENT_AGENT = (
+    {"patient": "results/train/{fold}/patient.keras"} if CONFIG.patient_agent.on else {}
+)
+
 
 rule train:
     input:
@@ -7,6 +11,8 @@ rule train:
         encoder=CONFIG.model.encoder.path or [],
         code=code(
             "attention/*.py",
+            "patients/posterior.py",
+            "patients/stages.py",
             "patients/temperature.py",
             "slides/sensor.py",
             "stages/augment.py",
@@ -14,11 +20,13 @@ rule train:
             "stages/cohort.py",
             "stages/determinism.py",
             "stages/keras_file.py",
+            "stages/patient_rollout.py",
             "stages/rollout.py",
             "stages/train.py",
             "stages/training/*.py",
         ),
     output:
+        **PATIENT_AGENT,
         model="results/train/{fold}/model.keras",
         history=report(
             "results/train/{fold}/history.csv",
@@ -47,6 +55,7 @@ rule train:
             CONFIG.glimpse,
             CONFIG.model,
             CONFIG.train,
+            CONFIG.patient_agent,
         ),
     script:
         "../scripts/train.py"

@@ -12,5 +12,6 @@ with job(snakemake.log[0]):
         Path(snakemake.input.slides),
         patient_labels(read_plan(config).samples),
         *(Path(snakemake.output[name]) for name in ("patients", "submission", "metrics")),
+        predictions=[Path(p) for p in snakemake.input.predictions],
         bootstrap=config.patients.bootstrap,
     )

@@ -18,4 +18,5 @@ with job(snakemake.log[0]), take(out.with_name(f".{name}.lock"), wait=True):
         Path(snakemake.input.weights),
         out,
         fold=name,
+        patient_weights=Path(snakemake.input.patient[0]) if snakemake.input.patient else None,
     )

@@ -19,13 +19,15 @@ class Picker(keras.layers.Layer):
     Parameters
     ----------
     hidden : units of the hidden layer.
+    even : it begins without a preference; otherwise with a random one.
     """
 
-    def __init__(self, hidden: int = 64, **kwargs: Any) -> None:
+    def __init__(self, hidden: int = 64, even: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.hidden = hidden
+        self.hidden, self.even = hidden, even
         self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")
-        self.score = keras.layers.Dense(1, use_bias=False, name="score")
+        start = "zeros" if even else "glorot_uniform"
+        self.score = keras.layers.Dense(1, use_bias=False, kernel_initializer=start, name="score")
 
     def build(self, state_shape: tuple[int | None, ...], notes_shape: tuple[int | None, ...]) -> None:
         self.inner.build((None, None, state_shape[-1] + notes_shape[-1]))  # type: ignore[operator]
@@ -58,4 +60,4 @@ class Picker(keras.layers.Layer):
         return -ops.sum(ops.exp(log_p) * log_p, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "hidden": self.hidden}
+        return {**super().get_config(), "hidden": self.hidden, "even": self.even}

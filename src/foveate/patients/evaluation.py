@@ -15,6 +15,7 @@ from foveate.patients.calibration import (
     reliability,
 )
 from foveate.patients.metrics import accuracy, auc, confusion_by_owner, mean, quadratic_weighted_kappa, sensitivity
+from foveate.patients.posterior import kappa_stage
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.patients.staging import POLICIES, PatientResult, SlideResult
 
@@ -36,7 +37,8 @@ def evaluate(
     The slide scores are p_micro + p_macro for `auc_micro_macro_vs_negative`, where itc slides are left
     out, and 1 - p_negative for `auc_any_vs_negative`, where they are positive. `kappa` and
     `patient_accuracy` are those of the stage to report, `kappa_rule` that of the rule applied to the
-    predicted classes. Confusion matrices have the truth in rows.
+    predicted classes. `kappa_agent` is that of the agent that looked over all slides of a patient, over the
+    `n_patients_agent` of these patients that it staged. Confusion matrices have the truth in rows.
 
     `calibration` has the temperatures of the models that predicted the slides, and how far their probabilities are to
     be believed, `calibrated` and, as they would be with temperature 1, `uncalibrated`: negative_log_likelihood and
@@ -69,11 +71,21 @@ def _patient_metrics(patients: Sequence[PatientResult], policy: str, counts: Int
         return confusion_by_owner(owner, true, predicted, len(patients), len(PN_STAGES))
 
     reported = confusion([staging.stage for staging in stagings])
+    staged = [i for i in owner.tolist() if patients[i].agent]
+    by_agent = confusion_by_owner(
+        np.array(staged, dtype=np.int64),
+        _indices([patients[i].true_stage for i in staged], PN_STAGES),
+        _indices([kappa_stage(patients[i].agent[policy]) for i in staged], PN_STAGES),
+        len(patients),
+        len(PN_STAGES),
+    )
     by_rule = confusion([staging.rule_stage for staging in stagings])
     return {
         "n_patients": len(owner),
         "kappa": _from_confusion(quadratic_weighted_kappa, reported, counts),
         "kappa_rule": _from_confusion(quadratic_weighted_kappa, by_rule, counts),
+        "n_patients_agent": len(staged),
+        "kappa_agent": _from_confusion(quadratic_weighted_kappa, by_agent, counts),
         "patient_accuracy": _from_confusion(accuracy, reported, counts),
         "confusion_patients": reported.sum(axis=0).astype(int).tolist(),
     }

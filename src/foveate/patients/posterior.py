@@ -1,14 +1,36 @@
 """The distribution of a patient's pN stage, and the stage to report from it."""
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveate.patients.stages import PN2_NODES, PN_STAGES, SLIDE_CLASSES
+from foveate.patients.stages import PN2_NODES, PN_STAGES, SLIDE_CLASSES, pn_stage
 
 SUM_TOLERANCE = 1e-3
 """How far a slide's probabilities may sum from 1: they are float32 and may come from a rounded table."""
 
 TIE_TOLERANCE = 1e-9
+
+COUNTS = tuple(product(range(2), range(2), range(PN2_NODES + 1)))
+"""What the stage depends on: any itc, any macro, positive nodes (the last: that many or more). No node: the first."""
+
+
+def _after(itc: int, macro: int, positive: int, label: str) -> int:
+    more = min(positive + (label in ("micro", "macro")), PN2_NODES)
+    return COUNTS.index((itc | (label == "itc"), macro | (label == "macro"), more))
+
+
+def _stage(itc: int, macro: int, positive: int) -> int:
+    labels = ["itc"] * itc + ["macro"] * macro + ["micro"] * (positive - macro)
+    return PN_STAGES.index(pn_stage(labels or ["negative"]))
+
+
+FOLLOWING = tuple(tuple(_after(*counts, label) for label in SLIDE_CLASSES) for counts in COUNTS)
+"""Of each of `COUNTS` and each of `SLIDE_CLASSES`, the number of the counts after one more node of that class."""
+
+STAGE_OF = tuple(_stage(*counts) for counts in COUNTS)
+"""The number of the stage of each of `COUNTS`, by `pn_stage`."""
 
 
 def stage_posterior(probabilities: ArrayLike) -> NDArray[np.float64]:
@@ -32,27 +54,11 @@ def stage_posterior(probabilities: ArrayLike) -> NDArray[np.float64]:
     if not np.isfinite(nodes).all() or (nodes < 0).any() or (np.abs(totals - 1) > SUM_TOLERANCE).any():
         raise ValueError(f"each row must be a distribution over the 4 classes. Received: {nodes.tolist()}")
 
-    state = np.zeros((2, 2, PN2_NODES + 1))  # any itc, any macro, positive nodes (the last: that many or more)
-    state[0, 0, 0] = 1.0
-    for negative, itc, micro, macro in nodes / totals:
-        one_more = np.zeros_like(state)
-        one_more[:, :, 1:] = state[:, :, :-1]
-        one_more[:, :, -1] += state[:, :, -1]
-        following = negative * state + micro * one_more
-        following[1] += itc * state.sum(axis=0)
-        following[:, 1] += macro * one_more.sum(axis=1)
-        state = following
-
-    without_macro, with_macro = state[:, 0], state[:, 1]
-    return np.array(
-        [
-            without_macro[0, 0],
-            without_macro[1, 0],
-            without_macro[:, 1:].sum(),
-            with_macro[:, 1:PN2_NODES].sum(),
-            with_macro[:, PN2_NODES].sum(),
-        ]
-    )
+    moves = np.eye(len(COUNTS))[np.array(FOLLOWING).T]  # class, counts before, counts after
+    state = np.eye(len(COUNTS))[0]
+    for node in nodes / totals:
+        state = np.einsum("c,s,cst->t", node, state, moves)
+    return np.asarray(state @ np.eye(len(PN_STAGES))[list(STAGE_OF)])
 
 
 def kappa_stage(posterior: ArrayLike) -> str:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,8 @@ class Staging:
 class PatientResult:
     """A patient, with the slides that are not excluded, by name.
 
-    true_stage: a pN stage, or "" when it is not known; stagings: by policy; none when incomplete.
+    true_stage: a pN stage, or "" when it is not known; stagings: by policy; none when incomplete. agent: by policy,
+    the probabilities (5,) of the stages by the agent that looked over all slides of the patient; none without one.
     """
 
     patient: str
@@ -65,6 +66,7 @@ class PatientResult:
     slides: tuple[SlideResult, ...]
     true_stage: str
     stagings: Mapping[str, Staging]
+    agent: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -82,13 +84,20 @@ class PatientResult:
         return [slide.slide for slide in self.slides if slide.state == "failed"]
 
 
+Agents = Mapping[str, Mapping[str, NDArray[np.float64]]]
+"""What patient agents say: patient to policy to the probabilities (5,) of the stages."""
+
+
 def stage_patients(
-    slides: Iterable[SlideResult], patient_labels: Mapping[str, str], policies: Sequence[str] = POLICIES
+    slides: Iterable[SlideResult],
+    patient_labels: Mapping[str, str],
+    policies: Sequence[str] = POLICIES,
+    agents: Agents | None = None,
 ) -> list[PatientResult]:
     """Stage all patients of which a slide was to be predicted, in the order of their names, by each policy.
 
     patient_labels: patient to true pN stage; a patient without one, or with "", gets the stage that the
-    slide labels give, when all slides have one.
+    slide labels give, when all slides have one. agents: of the patients that one looked over, if any.
 
     Excluded slides are left out as if they were not there. A patient with none but excluded slides, or
     slides used for training, is not in the result. Raises FoveateError for a patient in two splits and
@@ -99,14 +108,18 @@ def stage_patients(
         if slide.state != "excluded":
             by_patient[slide.patient].append(slide)
     return [
-        _stage_patient(patient, members, patient_labels.get(patient, ""), policies)
+        _stage_patient(patient, members, patient_labels.get(patient, ""), policies, (agents or {}).get(patient, {}))
         for patient, members in sorted(by_patient.items())
         if any(slide.state != "unused" for slide in members)
     ]
 
 
 def _stage_patient(
-    patient: str, members: list[SlideResult], patient_label: str, policies: Sequence[str]
+    patient: str,
+    members: list[SlideResult],
+    patient_label: str,
+    policies: Sequence[str],
+    agent: Mapping[str, NDArray[np.float64]],
 ) -> PatientResult:
     slides = sorted(members, key=lambda slide: slide.slide)
     splits = sorted({slide.split for slide in slides})
@@ -118,7 +131,7 @@ def _stage_patient(
     true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
     complete = all(slide.state == "ok" for slide in slides)
     stagings = {policy: _staging(slides, policy) for policy in policies} if complete else {}
-    return PatientResult(patient, splits[0], tuple(slides), true_stage, stagings)
+    return PatientResult(patient, splits[0], tuple(slides), true_stage, stagings, agent if complete else {})
 
 
 def _staging(slides: Sequence[SlideResult], policy: str) -> Staging:

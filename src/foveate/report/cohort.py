@@ -10,6 +10,7 @@ from foveate.report.reliability import Calibration, calibration
 METRICS = {
     "kappa": ("Kappa", "quadratic weighted, reported stage"),
     "kappa_rule": ("Kappa by rule", "the rule applied to each slide's class"),
+    "kappa_agent": ("Kappa by patient agent", "one look over all slides of a patient, its own answer"),
     "patient_accuracy": ("Patient accuracy", "reported stage equals the true one"),
     "slide_accuracy": ("Slide accuracy", "four classes"),
     "auc_micro_macro_vs_negative": ("AUC metastasis", "micro and macro against negative"),

@@ -9,11 +9,13 @@ import keras
 from foveate.errors import FoveateError
 
 
-def load_keras(path: Path) -> Any:
-    """The model of a Keras file. Keras' safe mode refuses code in it.
+def load_keras(path: Path, key: str) -> Any:
+    """The model of the Keras file that a key of the configuration names. Keras' safe mode refuses code in it.
 
-    Raises FoveateError for what is no such file.
+    Raises FoveateError for a file that is not there or is no such file.
     """
+    if not path.exists():
+        raise FoveateError(f"{path} does not exist; train a model first, or correct {key}")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

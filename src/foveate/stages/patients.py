@@ -7,14 +7,28 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
 from foveate.errors import FoveateError
 from foveate.files import write_json, write_text
 from foveate.patients.evaluation import evaluate
-from foveate.patients.posterior import SUM_TOLERANCE
+from foveate.patients.posterior import SUM_TOLERANCE, kappa_stage
 from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
-from foveate.patients.staging import PatientResult, SlidePrediction, SlideResult, stage_patients
+from foveate.patients.staging import (
+    POLICIES,
+    Agents,
+    PatientResult,
+    SlidePrediction,
+    SlideResult,
+    stage_patients,
+)
 
 log = logging.getLogger(__name__)
+
+GROUP = "patient_agent"
+"""Of a file of predictions: what the agent over all slides of a patient said."""
 
 PREFIXES = {"learned": "", "random": "random_"}
 """What the prediction columns of slides.tsv begin with, by policy."""
@@ -46,6 +60,9 @@ PATIENT_COLUMNS = (
     "rule_stage",
     *(f"p_{stage}" for stage in PN_STAGES),
     "random_stage",
+    "agent_stage",
+    *(f"agent_p_{stage}" for stage in PN_STAGES),
+    "agent_random_stage",
 )
 
 SPLITS = ("test", "cv", "val")
@@ -61,12 +78,14 @@ def run(
     out_submission: Path,
     out_metrics: Path,
     *,
+    predictions: Sequence[Path] = (),
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> None:
     """Read the slides' predictions and write patients.tsv, submission.csv and metrics.json.
 
     slides_tsv: as the prediction stage writes it; samples: patient to its label, a pN stage or "".
+    predictions: the HDF5 files that it was made of, for what the patient agents say.
     bootstrap, seed: number of resamples of the confidence intervals, and where their draws start.
 
     A patient with a slide that failed is incomplete: it is listed with the names of the slides and no
@@ -75,7 +94,7 @@ def run(
 
     Raises FoveateError when a file cannot be read or has a column or value that is missing or wrong.
     """
-    patients = stage_patients(read_slides(slides_tsv), samples)
+    patients = stage_patients(read_slides(slides_tsv), samples, agents=read_agents(predictions))
     for patient in patients:
         if not patient.complete:
             log.warning(
@@ -111,6 +130,33 @@ def read_slides(path: Path) -> list[SlideResult]:
             raise FoveateError(f"{path}: slide: {slide.slide!r} stands in more than one row")
         seen.add(slide.slide)
     return slides
+
+
+def read_agents(predictions: Sequence[Path]) -> Agents:
+    """What patient agents say of the patients that each of them could look over: the mean of an ensemble's models."""
+    said: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
+    failed: set[str] = set()
+    for path in predictions:
+        try:
+            file = h5py.File(path)
+        except OSError as error:
+            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
+        with file:
+            group = file.get(GROUP)
+            if group is None:
+                continue
+            failed |= set(group["failed"].attrs)
+            for policy in POLICIES:
+                if "patient" not in group[policy]:  # every patient has a slide that failed
+                    continue
+                rows = group[policy]["probabilities"][:].astype(np.float64)
+                for patient, values in zip(group[policy]["patient"].asstr()[:].tolist(), rows, strict=True):
+                    said.setdefault(patient, {}).setdefault(policy, []).append(values)
+    return {
+        patient: {policy: np.mean(values, axis=0) for policy, values in by_policy.items()}
+        for patient, by_policy in said.items()
+        if patient not in failed
+    }
 
 
 def _slide(row: Mapping[str, str], where: str) -> SlideResult:
@@ -169,7 +215,14 @@ def _patient_cells(patient: PatientResult) -> list[str]:
         learned.rule_stage if learned else "",
         *([f"{p:.6f}" for p in learned.posterior] if learned else [""] * len(PN_STAGES)),
         random.stage if random else "",
+        *_agent_cells(patient.agent),
     ]
+
+
+def _agent_cells(agent: Mapping[str, NDArray[np.float64]]) -> list[str]:
+    if not agent:
+        return [""] * (len(PN_STAGES) + 2)
+    return [kappa_stage(agent["learned"]), *(f"{p:.6f}" for p in agent["learned"]), kappa_stage(agent["random"])]
 
 
 def _submission(patients: Sequence[PatientResult]) -> Iterable[Sequence[str]]:

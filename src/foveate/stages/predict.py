@@ -4,6 +4,7 @@ import hashlib
 import logging
 import shutil
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
+from foveate.attention.patient_agent import PatientAgent
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
 from foveate.files import atomic
-from foveate.patients.stages import SLIDE_CLASSES
+from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
@@ -27,12 +29,13 @@ from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
 from foveate.stages.keras_file import load_keras
+from foveate.stages.patients import GROUP
+from foveate.stages.predict_patients import EXPLORE, PatientPredictor
 from foveate.stages.provenance import source_digest
 from foveate.stages.rollout import Roller, Rollout, side_by_side
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
-EXPLORE = {"learned": "greedy", "random": "random"}  # how each of the policies looks
 
 
 def load_agent(path: Path) -> Agent:
@@ -43,11 +46,21 @@ def load_agent(path: Path) -> Agent:
     FoveateError
         If it is absent, no agent, or was made for other slide classes.
     """
-    if not path.exists():
-        raise FoveateError(f"{path} does not exist; train a model first, or correct predict.weights")
-    agent = load_keras(path)
+    agent = load_keras(path, "predict.weights")
     if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
         raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
+    return agent
+
+
+def load_patient_agent(path: Path) -> PatientAgent:
+    """Read the model file of a patient agent; see `load_agent`."""
+    agent = load_keras(path, "predict.patient_weights")
+    if (
+        not isinstance(agent, PatientAgent)
+        or tuple(agent.slides.settings["classes"]) != SLIDE_CLASSES
+        or agent.rule.outcomes != len(PN_STAGES)
+    ):
+        raise FoveateError(f"{path}: holds no agent over a patient's slides for the stages {', '.join(PN_STAGES)}")
     return agent
 
 
@@ -58,23 +71,43 @@ class Predictor:
     ----------
     weights : model file; with the configuration and the slides it names the folder of finished batches.
     fold : whose model it is; the models of an ensemble look at random places of their own.
+    patient_weights : model file of the patient agent, if there is one.
     """
 
     def __init__(
-        self, config: Config, weights: Path, overviews: Sequence[StoredOverview], parts: Path, fold: str
+        self,
+        config: Config,
+        weights: Path,
+        overviews: Sequence[StoredOverview],
+        parts: Path,
+        fold: str,
+        patient_weights: Path | None = None,
     ) -> None:
         seeded(config.train.seed)
         self.config, self._fold = config, fold
         self.agent = load_agent(weights)
+        self.patient_agent = load_patient_agent(patient_weights) if patient_weights else None
         match(self.agent, overviews)
+        self._match_patient_agent()
         settings = self.agent.settings
         self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
         self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
         self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         seen = [identity(o) for o in overviews]
-        chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed)
-        key = repr((self.weights_sha256, fold, chosen, seen, source_digest()))
+        chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed, config.patient_agent.budget)
+        over_patients = hashlib.sha256(patient_weights.read_bytes()).hexdigest() if patient_weights else ""
+        key = repr((self.weights_sha256, over_patients, fold, chosen, seen, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+    def _match_patient_agent(self) -> None:
+        if self.patient_agent is None:
+            return
+        settings, inner = self.agent.settings, self.patient_agent.slides.settings
+        for name in ("scales_mpp", "glimpse_px", "overview_mpp", "cell_um"):
+            if inner[name] != settings[name]:
+                raise FoveateError(
+                    f"the patient agent looks with {name} {inner[name]}, the model of slides with {settings[name]}"
+                )
 
     def run(self, overviews: Sequence[StoredOverview]) -> tuple[list[Path], dict[str, str]]:
         """Predict all slides; returns the files of the batches, and slide -> reason for those that failed."""
@@ -86,10 +119,25 @@ class Predictor:
             if not path.exists():
                 self._batch(usable[first : first + size], first, path)
             files.append(path)
-        for path in files:
-            with h5py.File(path) as part:
-                failed |= {str(k): str(v) for k, v in part["failed"].attrs.items()}
-        return files, failed
+        return files, failed | _failures(files)
+
+    def run_patients(
+        self, samples: Sequence[Sample], overviews: Sequence[StoredOverview], failed: set[str]
+    ) -> list[Path]:
+        """Predict the patients of whom every slide has an overview and did not fail; see `PatientPredictor.run`."""
+        if self.patient_agent is None:
+            return []
+        by_slide = {o.slide: o for o in overviews if o.slide not in failed}
+        slides: dict[str, list[str]] = defaultdict(list)
+        for s in samples:
+            slides[s.patient].append(s.slide)
+        whole = {
+            patient: [by_slide[slide] for slide in sorted(own)]
+            for patient, own in slides.items()
+            if by_slide.keys() >= set(own)
+        }
+        predictor = PatientPredictor(self.config, self.patient_agent, self.sensor, self._fold, self.parts)
+        return predictor.run(whole)
 
     def _batch(self, overviews: Sequence[StoredOverview], first: int, path: Path) -> None:
         share = self.config.tissue.cell_share
@@ -168,17 +216,39 @@ def _write_rollout(
     group["policy_probability"] = rollout.probability[kept]
 
 
-def _merge(files: Sequence[Path], out: Path, attributes: dict[str, Any], failed: dict[str, str]) -> None:
-    """Join the batches into one file, a batch in memory at a time."""
+def _merge(
+    slides: Sequence[Path],
+    patients: Sequence[Path] | None,
+    out: Path,
+    attributes: dict[str, Any],
+    failed: dict[str, str],
+) -> None:
+    """Join the batches into one file, a batch in memory at a time. patients: None where there is no patient agent."""
     with atomic(out) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION, **attributes)
         file.create_group("failed").attrs.update(failed)
-        for policy in POLICIES:
-            group = file.create_group(policy)
-            for path in files:
-                with h5py.File(path) as part:
-                    for name, values in part[policy].items():
-                        _append(group, name, values)
+        _join(file, slides)
+        if patients is not None:
+            group = file.create_group(GROUP)
+            group.create_group("failed").attrs.update(_failures(patients))
+            _join(group, patients)
+
+
+def _join(file: h5py.Group, files: Sequence[Path]) -> None:
+    for policy in POLICIES:
+        group = file.create_group(policy)
+        for path in files:
+            with h5py.File(path) as part:
+                for name, values in part[policy].items():
+                    _append(group, name, values)
+
+
+def _failures(files: Sequence[Path]) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    for path in files:
+        with h5py.File(path) as part:
+            failed |= {str(k): str(v) for k, v in part["failed"].attrs.items()}
+    return failed
 
 
 def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
@@ -198,8 +268,17 @@ def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
     whole[len(whole) - len(values) :] = values[:]
 
 
-def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Path, out: Path, *, fold: str) -> None:
-    """Predict `samples` with one model.
+def run(
+    config: Config,
+    samples: Sequence[Sample],
+    overviews: Path,
+    weights: Path,
+    out: Path,
+    *,
+    fold: str,
+    patient_weights: Path | None = None,
+) -> None:
+    """Predict `samples` with one model, and the patients whose slides they are with its patient agent, if it has one.
 
     Writes `out` (HDF5): attributes format, version, fold, scales_mpp (S,), glimpse_px, n_glimpses, classes,
     weights_sha256, temperature (of the model); the group `failed` with slide -> reason as attributes; and for the
@@ -207,15 +286,23 @@ def run(config: Config, samples: Sequence[Sample], overviews: Path, weights: Pat
     (n, 4), and uncalibrated (n, 4), what they were with temperature 1; running (n, T, 4) after each fixation,
     calibrated; location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and for `learned` glimpses
     (n, T, S, g, g, 3) uint8, finest scale first.
+
+    With a patient agent, the group `patient_agent`: again the groups `failed`, patient -> reason, and `learned` and
+    `random`, over slides as over places, with the same budget: patient (n,); slides (n, S) names, "" where there is
+    none; probabilities (n, 5) of the stages; running (n, T, 5) after each fixation; picked (n, T), which of the slides;
+    location_um and location_l0 (n, T, 2). Where a patient's budget is smaller, picked is -1 and the rest NaN. Patients
+    of whom a slide failed are in none.
     """
     cohort = open_cohort(samples, overviews)
     parts = out.with_suffix(".parts")
-    predictor = Predictor(config, weights, cohort, parts, fold)
+    predictor = Predictor(config, weights, cohort, parts, fold, patient_weights)
     with predictor.sensor:
         files, failed = predictor.run(cohort)
+        over_patients = predictor.run_patients(samples, cohort, set(failed))
     settings = predictor.agent.settings
     _merge(
         files,
+        over_patients if patient_weights else None,
         out,
         {
             "fold": fold,

@@ -41,6 +41,54 @@ class Rollout:
     errors: dict[int, SlideError]
 
 
+class Looks:
+    """Reads the glimpses that rollouts over a batch choose.
+
+    errors: slide, as a row of the batch -> why its glimpses could not be read. waited_s: for pixels, with nothing else
+    to do.
+
+    Parameters
+    ----------
+    change : where given, the lattice of cells is shifted and glimpses are stained and turned; the batch must have been
+        turned in the same way.
+    """
+
+    def __init__(self, sensor: GlimpseSensor, batch: Batch, change: Variety | None = None) -> None:
+        self._sensor, self._batch, self._change = sensor, batch, change
+        self._middle = np.stack([middle_um(o) for o in batch.overviews])
+        self.errors: dict[int, SlideError] = {}
+        self.waited_s = 0.0
+
+    def take(
+        self, slide: NDArray[np.int64], choice: NDArray[np.int32]
+    ) -> Turns[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
+        """Look at candidates (n,) of rows (n,) of the batch; gives the turn away while pixels are read.
+
+        Returns pixels (n, S, g, g, 3), locations (n, 2) x, y in um, and where that is as the model gets it (n, 2).
+        """
+        location = self._locate(slide, choice)
+        # rollouts that look at the same place share what is read
+        seen, first, back = np.unique(np.stack([slide, choice], 1), axis=0, return_index=True, return_inverse=True)
+        read = self._sensor.start([self._batch.overviews[k] for k in seen[:, 0]], location[first])
+        yield
+        began = time.perf_counter()
+        glimpses = read()
+        self.waited_s += time.perf_counter() - began
+        self.errors = {int(seen[k, 0]): error for k, error in glimpses.errors.items()} | self.errors
+        pixels = _varied(glimpses.pixels, seen[:, 0], self._change)[back.reshape(-1)]
+        where = (location - self._middle[slide]) / WHERE_UM
+        if self._change is not None:
+            where = turned_vectors(where, self._change.orientation[slide])
+        return pixels, location.astype(np.float32), where.astype(np.float32)
+
+    def _locate(self, slide: NDArray[np.int64], choice: NDArray[np.int32]) -> NDArray[np.float64]:
+        at = self._batch.home[slide, choice].astype(np.float64)
+        if self._change is not None:
+            at += self._change.shift[slide]
+        overviews = self._batch.overviews
+        return np.stack([overviews[k].grid.centre_um(a) for k, a in zip(slide.tolist(), at, strict=True)])
+
+
 class Roller:
     """Rolls an agent out over slides, step by step.
 
@@ -70,51 +118,29 @@ class Roller:
     ) -> Turns[Rollout]:
         """The same, and gives the turn away whenever it waits for pixels.
 
-        rng: needed unless the policy is greedy. change: where given, the lattice of cells is shifted and glimpses are
-        stained and turned; the batch must have been turned in the same way. out: (B * M, T, S, g, g, 3) to fill.
+        rng: needed unless the policy is greedy. change: see `Looks`. out: (B * M, T, S, g, g, 3) to fill.
         """
         slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
-        middle = np.stack([middle_um(o) for o in batch.overviews])[slide]
+        looks = Looks(self._sensor, batch, change)
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
         scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
         made: list[tuple[NDArray[np.generic], ...]] = []
         logits = []
-        errors: dict[int, SlideError] = {}
         pixels = out
         if pixels is None:
             pixels = np.empty((len(slide), steps, *self._sensor.shape), np.uint8)
         for t in range(steps):
             chosen = self._steps.choose(scene, memory, chances[t].astype(np.float32))
             choice, log_pi = (ops.convert_to_numpy(value) for value in chosen[:2])
-            location = self._locate(batch, slide, choice, change)
-            # copies that look at the same place share what is read
-            seen, first, back = np.unique(np.stack([slide, choice], 1), axis=0, return_index=True, return_inverse=True)
-            read = self._sensor.start([batch.overviews[k] for k in seen[:, 0]], location[first])
-            yield
-            began = time.perf_counter()
-            glimpses = read()
-            self.waited_s += time.perf_counter() - began
-            errors = {int(seen[k, 0]): error for k, error in glimpses.errors.items()} | errors
-            pixels[:, t] = _varied(glimpses.pixels, seen[:, 0], change)[back.reshape(-1)]
-            where = (location - middle) / WHERE_UM
-            if change is not None:
-                where = turned_vectors(where, change.orientation[slide])
-            where = where.astype(np.float32)
+            pixels[:, t], location, where = yield from looks.take(slide, choice)
             memory, answer = self._steps.absorb(scene, memory, pixels[:, t], where, chosen[0])
             logits.append(answer)
-            made.append((location.astype(np.float32), where, choice, np.exp(log_pi)))
+            made.append((location, where, choice, np.exp(log_pi)))
+        self.waited_s += looks.waited_s
         location_um, where_t, choices, probability = (np.stack(c, 1) for c in zip(*made, strict=True))
         logits_t = np.stack([ops.convert_to_numpy(answer) for answer in logits], 1)
-        return Rollout(location_um, where_t, choices, probability, logits_t, pixels, dict(sorted(errors.items())))
-
-    @staticmethod
-    def _locate(
-        batch: Batch, slide: NDArray[np.int64], choice: NDArray[np.int32], change: Variety | None
-    ) -> NDArray[np.float64]:
-        at = batch.home[slide, choice].astype(np.float64)
-        if change is not None:
-            at += change.shift[slide]
-        return np.stack([batch.overviews[k].grid.centre_um(a) for k, a in zip(slide.tolist(), at, strict=True)])
+        errors = dict(sorted(looks.errors.items()))
+        return Rollout(location_um, where_t, choices, probability, logits_t, pixels, errors)
 
 
 def side_by_side(work: Iterable[Turns[Done]], width: int = 2) -> Iterator[Done]:

@@ -4,11 +4,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
 from foveate.attention.agent import Agent
+from foveate.attention.patient_agent import PatientAgent
 from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.files import atomic, write_json
+from foveate.patients.posterior import FOLLOWING, STAGE_OF
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages.determinism import seeded
 from foveate.stages.training.attend import Attend
@@ -16,6 +20,7 @@ from foveate.stages.training.encoder import read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
+from foveate.stages.training.patients import BEST, Patients
 from foveate.stages.training.session import Session
 from foveate.stages.training.validation import calibrate
 
@@ -40,13 +45,19 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
     return agent
 
 
+def make_patient_agent(agent: Agent) -> PatientAgent:
+    """A new agent over the slides of a patient, which begins with what `agent` knows of slides."""
+    return PatientAgent.over(agent, [list(row) for row in FOLLOWING], list(STAGE_OF))
+
+
 def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
     """Train the model of one fold, from the last checkpoint if there is one.
 
-    Reads `overviews/{slide}.h5` and the slides; writes into `out`: model.keras, history.csv, dropped.json
-    (slides that could not be read, and why), tensorboard/, checkpoint/. The phases are `guide` (where to look),
-    `glimpses` (what is seen) and `attend` (the whole agent); the first two need annotated lesions. Then the
-    temperature of the best epoch's answers is fitted on the validation slides.
+    Reads `overviews/{slide}.h5` and the slides; writes into `out`: model.keras, patient.keras unless
+    patient_agent.epochs is 0, history.csv, dropped.json (slides that could not be read, and why), tensorboard/,
+    checkpoint/. The phases are `guide` (where to look), `glimpses` (what is seen) and `attend` (the whole agent); the
+    first two need annotated lesions. Then the temperature of the best epoch's answers is fitted on the validation
+    slides, and the last phase, `patients`, teaches the agent over all slides of a patient.
     """
     session = Session(config, samples, fold, overviews, out)
     seeded(config.train.seed)
@@ -64,6 +75,13 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         )
         agent.load_weights(out / "checkpoint" / "best.weights.h5")
         calibrate(session, agent)
+        if config.patient_agent.on:
+            keras.utils.set_random_seed(config.train.seed)  # whatever was drawn before, or before a kill
+            patients = make_patient_agent(agent)
+            session.run([lambda: Patients(session, patients)], first=3)
+            patients.load_weights(out / "checkpoint" / BEST)
+            with atomic(out / "patient.keras") as partial:
+                patients.save(partial)
     with atomic(out / "model.keras") as partial:
         agent.save(partial)
     write_history(session.state.history, out / "history.csv")

@@ -19,9 +19,7 @@ def read_encoder(settings: Settings, px: int) -> Encoder | None:
     if not settings.path:
         return None
     path = Path(settings.path)
-    if not path.exists():
-        raise FoveateError(f"model.encoder.path: {path} does not exist; expected a Keras 3 file, or nothing")
-    network = load_keras(path)
+    network = load_keras(path, "model.encoder.path")
     try:
         if network.input_shape[1:] != (px, px, 3):
             weights = network.get_weights()

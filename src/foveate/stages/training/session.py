@@ -37,7 +37,8 @@ class State:
     phase: int = 0
     began_without: list[str] = field(default_factory=list)  # slides dropped before this phase
     epoch: int = 0
-    best: float | None = None  # lowest validation loss so far
+    best: float | None = None  # lowest validation loss of this phase so far
+    temperature: float | None = None  # of the slides' answers, once it was fitted
     history: list[Row] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +66,7 @@ class Session:
 
     def __init__(self, config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
         self.config, self.out = config, out
-        rows = {s.slide: s for s in samples}
+        rows = self.samples = {s.slide: s for s in samples}
         self._train, self._val = (
             open_cohort([rows[name] for name in names if rows[name].label], overviews)
             for names in (fold.train, fold.val)
@@ -82,9 +83,10 @@ class Session:
         side = max(shape.rows, shape.columns)  # square, so that slides can be turned
         self.shape = shape._replace(rows=side, columns=side)
         self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
-        settings = (config.overview, config.tissue, config.glimpse, config.model, config.train)
-        names = [[[o.slide, self.label[o.slide]] for o in part] for part in (self._train, self._val)]
-        read = [overviews / f"{o.slide}.h5" for o in every] + [Path(p) for p in (config.model.encoder.path,) if p]
+        c = config
+        settings = (c.overview, c.tissue, c.glimpse, c.model, c.train, c.patient_agent)
+        names = [[_truth(rows[o.slide]) for o in part] for part in (self._train, self._val)]
+        read = [overviews / f"{o.slide}.h5" for o in every] + [Path(p) for p in (c.model.encoder.path,) if p]
         files = [_identity(path) for path in read if path.exists()]
         key = json.dumps([[asdict(s) for s in settings], *names, files, source_digest()], sort_keys=True)
         self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
@@ -161,16 +163,17 @@ class Session:
         """Whether any training slide that the sensor accepts has annotated lesions. The same after a resume."""
         return any(self.lesion_cells(o).any() for o in self._train if o.slide not in self._refused)
 
-    def run(self, phases: Sequence[Callable[[], Phase]]) -> None:
+    def run(self, phases: Sequence[Callable[[], Phase]], first: int = 0) -> None:
         """Run the phases in order, from where the checkpoint left off; every epoch ends in a checkpoint.
 
-        A phase is made when its turn comes, because making it decides which variables learn.
+        A phase is made when its turn comes, because making it decides which variables learn. first: number of the
+        first one, where others were run before.
         """
-        for number, make in enumerate(phases):
+        for number, make in enumerate(phases, first):
             if number < self.state.phase:
                 continue
             if number > self.state.phase:
-                self.state.phase, self.state.epoch = number, 0
+                self.state.phase, self.state.epoch, self.state.best = number, 0, None
                 self.state.began_without = sorted(self.state.dropped)
             phase = make()
             if phase.epochs:
@@ -200,6 +203,10 @@ class Session:
             log_scalars(row, self.out / "tensorboard")
             shown = " ".join(f"{k}={v:.3g}" for k, v in row.items() if isinstance(v, float))
             log.info("%s %d/%d: %s", phase.name, number + 1, phase.epochs, shown)
+
+
+def _truth(sample: Sample) -> list[str]:
+    return [sample.slide, sample.label, sample.patient, sample.patient_label]
 
 
 def _identity(path: Path) -> list[int]:

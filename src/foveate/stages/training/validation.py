@@ -36,9 +36,12 @@ def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDAr
 
 
 def calibrate(session: Session, agent: Agent) -> None:
-    """Fit the agent's temperature on the validation slides. The same after a resume: nothing is drawn."""
+    """Fit the agent's temperature on the validation slides, once in a training."""
+    if session.state.temperature is not None:
+        agent.settings["temperature"] = session.state.temperature
+        return
     fit = fit_temperature(*answers(session, Roller(agent, session.sensor, "greedy")), session.prior)
-    agent.settings["temperature"] = fit.temperature
+    agent.settings["temperature"] = session.state.temperature = fit.temperature
     if fit.slides:
         log.info(
             "temperature %.3f from %d validation slides: negative log-likelihood %.4f, without it %.4f",

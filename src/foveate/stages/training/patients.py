@@ -1,0 +1,174 @@
+"""Phase 4: all slides of a patient. Which slide to look at, where on it, and what follows for the patient."""
+
+import logging
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from foveate.attention.patient_agent import PatientAgent
+from foveate.attention.patient_learner import PatientLearner
+from foveate.cohort.samples import Sample
+from foveate.patients.stages import PN_STAGES, pn_stage
+from foveate.progress import progress
+from foveate.slides.overview_file import StoredOverview
+from foveate.stages.augment import variety
+from foveate.stages.patient_rollout import PatientBatch, PatientRoller, PatientRollout, patient_batch
+from foveate.stages.rollout import side_by_side
+from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.session import Session, mean_of
+
+log = logging.getLogger(__name__)
+STREAM = 3
+BEST = "patient.weights.h5"  # in the checkpoint: the weights of the epoch that is kept
+Slides = dict[str, list[StoredOverview]]  # by patient
+
+
+class Patients:
+    """Rolls out over patients, goes through it again, updates; the epoch with the lowest validation loss is kept.
+
+    The first candidate is what has learned nothing yet. A patient whose slides cannot all be read takes no part; with
+    fewer than two stages among the training patients nothing is learned.
+    """
+
+    name = "patients"
+
+    def __init__(self, session: Session, agent: PatientAgent) -> None:
+        self._session, self._agent = session, agent
+        settings, train = session.config.patient_agent, session.config.train
+        self.stage = true_stages(list(session.samples.values()))
+        enrolled = self._complete(session.enrolled)
+        self._most = max(map(len, (enrolled | self._complete(session.val)).values()), default=0)
+        self._size = min(settings.batch, max(1, len(enrolled)))
+        found = {self.stage[patient] for patient in enrolled}
+        self.epochs = settings.epochs if len(found) > 1 else 0
+        if not self.epochs:
+            log.info("the patient agent is not trained: %d patients with the stages %s", len(enrolled), sorted(found))
+        self.learner = PatientLearner(agent, settings.copies, train.reinforce, train.entropy, train.discount)
+        steps = settings.epochs * -(-max(1, len(enrolled)) // self._size)
+        self._rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps, alpha=0.05)
+        self.learner.compile(keras.optimizers.Adam(self._rate, global_clipnorm=5.0))
+        a_slide = settings.budget * session.config.glimpse.count
+        self._rollers = {
+            "sampled": PatientRoller(agent, session.sensor, "sampled", a_slide, settings.copies),
+            "greedy": PatientRoller(agent, session.sensor, "greedy", a_slide),
+        }
+        if session.state.epoch == 0:
+            self._keep()
+
+    def over(self) -> bool:
+        """Never before its last epoch."""
+        return False
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """One pass over the training patients, then the validation patients."""
+        session, state = self._session, self._session.state
+        rng = np.random.default_rng([session.config.train.seed, STREAM, number])
+        if state.best is None and (untrained := self._validate()):
+            state.best = untrained["val_loss"]
+            log.info("patients, untrained: validation loss %.4f", state.best)
+        waited, glimpses, done = self._waited_s(), 0, []
+        for patients in progress(self._batches(rng), f"patients {number + 1}/{self.epochs}"):
+            figures, looked = self._update(patients, rng)
+            done.append(figures)
+            glimpses += looked
+        val = self._validate()
+        if not val or state.best is None or val["val_loss"] < state.best:
+            state.best = val.get("val_loss")
+            self._keep()
+        rate = float(self._rate(self.learner.optimizer.iterations))
+        extra = {"learning_rate": rate, "glimpses": float(glimpses), "waited_s": self._waited_s() - waited}
+        return {**mean_of(done), **val, **extra}
+
+    def _keep(self) -> None:
+        save_weights(self._agent, self._session.out / "checkpoint" / BEST)
+
+    def _waited_s(self) -> float:
+        return sum(roller.waited_s for roller in self._rollers.values())
+
+    def _complete(self, overviews: Sequence[StoredOverview]) -> Slides:
+        """The patients with a stage, all of whose slides are among these."""
+        samples = self._session.samples
+        found: Slides = {patient: [] for patient in self.stage}
+        for overview in overviews:
+            if (patient := samples[overview.slide].patient) in found:
+                found[patient].append(overview)
+        whole = [s.patient for s in samples.values()]
+        return {patient: own for patient, own in found.items() if own and len(own) == whole.count(patient)}
+
+    def _batches(self, rng: np.random.Generator) -> list[list[list[StoredOverview]]]:
+        """Full batches of all training patients in random order; the first ones fill the last batch up."""
+        patients = list(self._complete(self._session.train).items())
+        order = rng.permutation(len(patients))
+        count = -(-len(order) // self._size)
+        filled = np.resize(order, count * self._size).reshape(count, self._size)
+        return [[patients[k][1] for k in batch] for batch in filled]
+
+    def _update(self, patients: list[list[StoredOverview]], rng: np.random.Generator) -> tuple[dict[str, float], int]:
+        """One update on rollouts of two halves of a batch, in turns."""
+        half = -(-len(patients) // 2)
+        parts = [part for part in (patients[:half], patients[half:]) if part]
+        work = []
+        for part in parts:
+            change = variety(len(part) * self._most, rng)
+            batch = self._batch(part, change.orientation)
+            work.append(self._rollers["sampled"].turns(batch, rng.spawn(1)[0], change, record=True))
+        seen = list(side_by_side(work))
+        failed = self._drop(seen, [0, half])
+        record = keras.tree.map_structure(lambda *v: ops.concatenate(v, axis=0), *(one.record for one in seen))
+        x = {
+            **record,
+            "looking": np.concatenate([one.looking for one in seen]),
+            "label": np.array([self._label(own) for own in patients], np.int32),
+            "weight": np.array([k not in failed for k in range(len(patients))], np.float32),
+        }
+        return self.learner.train_on_batch(x, return_dict=True), int(x["looking"].sum())
+
+    def _batch(
+        self, patients: list[list[StoredOverview]], orientation: NDArray[np.int64] | None = None
+    ) -> PatientBatch:
+        session = self._session
+        return patient_batch(patients, session.shape, session.config.tissue.cell_share, self._most, orientation)
+
+    def _label(self, own: list[StoredOverview]) -> int:
+        return self.stage[self._session.samples[own[0].slide].patient]
+
+    def _drop(self, seen: Sequence[PatientRollout], first: Sequence[int]) -> set[int]:
+        """Leave unreadable slides out from now on; the patients, counted over the parts, that they are of."""
+        for one in seen:
+            for error in one.errors.values():
+                self._session.drop(error)
+        return {row + start for one, start in zip(seen, first, strict=False) for row in one.errors}
+
+    def _validate(self) -> dict[str, float]:
+        """Cross entropy and accuracy of the greedy policy's last answers; empty without validation patients."""
+        patients = list(self._complete(self._session.val).values())
+        parts = [patients[k : k + self._size] for k in range(0, len(patients), self._size)]
+        losses, right = [], []
+        work = (self._rollers["greedy"].turns(self._batch(part)) for part in parts)
+        for part, one in zip(parts, side_by_side(work), strict=True):
+            failed = self._drop([one], [0])
+            for row in set(range(len(part))) - failed:
+                answer, label = one.answer[row, -1], self._label(part[row])
+                losses.append(-answer[label])
+                right.append(answer.argmax() == label)
+        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(right))} if losses else {}
+
+
+def true_stages(samples: Sequence[Sample]) -> dict[str, int]:
+    """Patient to the number of its stage in `PN_STAGES`: of the sheet, or by the rule from the slides' labels.
+
+    Where these disagree the patient has slides that are not here; it is left out.
+    """
+    labels: dict[str, list[str]] = {}
+    given: dict[str, str] = {}
+    for s in samples:
+        labels.setdefault(s.patient, []).append(s.label)
+        given[s.patient] = s.patient_label or given.get(s.patient, "")
+    by_rule = {patient: pn_stage(own) for patient, own in labels.items() if all(own)}
+    odd = sorted(p for p, stage in by_rule.items() if given[p] not in ("", stage))
+    if odd:
+        log.warning("the patient agent does not learn from %s: labels of slides are missing", ", ".join(odd))
+    return {patient: PN_STAGES.index(stage) for patient, stage in by_rule.items() if patient not in odd}
