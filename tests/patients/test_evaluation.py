@@ -79,7 +79,7 @@ def test_the_patient_agent_stands_beside_where_it_looked() -> None:
     answers = {"b": np.eye(5)[3], "c": np.eye(5)[0]}
     agents = {patient: {"learned": said, "random": np.eye(5)[0]} for patient, said in answers.items()}
     slides = [slide for patient in cohort(SLIDES) for slide in patient.slides]
-    found = evaluate(stage_patients(slides, {}, agents), 50, 0)
+    found = evaluate(stage_patients(slides, {}, agents=agents), 50, 0)
     assert found["learned"]["n_patients_agent"] == 2
     # squared errors: 2^2 observed; by chance, of truth 3, 2 with stages 3, 0, (0 + 9 + 1 + 4) / 2
     assert found["learned"]["kappa_agent"]["value"] == pytest.approx(1 - 4 / 7)
