@@ -61,7 +61,8 @@ def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_t
     for fold in "012":
         learned, predicted = inputs["train", fold], inputs["predict", fold]
         assert not any(file.startswith(("results/train", "results/predictions")) for file in learned)
-        assert [file for file in predicted if "/train/" in file] == [f"results/train/{fold}/model.keras"]
+        models = {f"results/train/{fold}/model.keras", f"results/train/{fold}/patient.keras"}
+        assert {file for file in predicted if "/train/" in file} == models
         own = {"overview": re.compile(r"results/overview/(p\d)_\w\.h5").fullmatch}
         patients = [{m[1] for file in files if (m := own["overview"](file))} for files in (learned, predicted)]
         assert not patients[0] & patients[1]
