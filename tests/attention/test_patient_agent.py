@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from foveate.attention.agent import Agent
+from foveate.attention.encoder import Encoder
 from foveate.attention.patient_agent import PatientAgent, ahead
 from foveate.attention.patient_learner import PatientLearner
 from foveate.attention.patient_steps import PatientSteps
@@ -262,3 +263,21 @@ def test_what_is_ahead_on_a_slide() -> None:
 def test_an_unknown_way_to_explore(begun: PatientAgent) -> None:
     with pytest.raises(ValueError, match="Received: boldly"):
         PatientSteps(begun, "boldly")
+
+
+def test_the_encoder_of_the_slides_agent_is_kept(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., Any], tmp_path: Path
+) -> None:
+    pixels = keras.Input((16, 16, 3))
+    means = keras.layers.Dense(5)(keras.layers.GlobalAveragePooling2D()(pixels))
+    slides = make_agent(encoder=Encoder(keras.Model(pixels, means), mean=100.0, std=50.0))
+    agent = PatientAgent.over(slides, *RULE)
+    agent.save(tmp_path / "patient.keras")
+    loaded = keras.saving.load_model(tmp_path / "patient.keras", compile=False, safe_mode=True)
+    assert loaded.slides.glimpse_network.encoder.mean == 100.0
+    answers = [
+        ops.convert_to_numpy(roll(each, slides_of(make_rollout), "greedy", 1)["answer"]) for each in (agent, loaded)
+    ]
+    np.testing.assert_array_equal(*answers)
+    for a, b in zip(slides.get_weights(), loaded.slides.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

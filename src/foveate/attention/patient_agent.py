@@ -37,7 +37,7 @@ class PatientAgent(keras.Model):
 
     Parameters
     ----------
-    slides : settings of the agent of slides (`Agent.settings`).
+    slides : the agent of slides as `Agent.get_config` gives it.
     following, outcome : the rule, see `RulePosterior`.
     hidden : units of the picker's and of the correction's hidden layer.
     """
@@ -52,7 +52,7 @@ class PatientAgent(keras.Model):
     ) -> None:
         super().__init__(**kwargs)
         self.hidden = hidden
-        self.slides = Agent(**slides, name="slides")
+        self.slides = Agent.from_config({**slides, "name": "slides"})
         self.rule = RulePosterior(following, outcome, name="rule")
         self.picker = Picker(hidden, even=True, name="picker")
         self.correction = keras.Sequential(
@@ -80,7 +80,7 @@ class PatientAgent(keras.Model):
 
         A cohort has few patients: what the slides' answers mean stays as it was learned and calibrated.
         """
-        made = cls(agent.settings, following, outcome)
+        made = cls(agent.get_config(), following, outcome)
         made.build()
         made.slides.set_weights(agent.get_weights())
         made.slides.learn_only("query")
@@ -175,7 +175,7 @@ class PatientAgent(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        own = {"slides": self.slides.settings, "following": self.rule.following, "outcome": self.rule.outcome}
+        own = {"slides": self.slides.get_config(), "following": self.rule.following, "outcome": self.rule.outcome}
         return {**super().get_config(), **own, "hidden": self.hidden}
 
 
