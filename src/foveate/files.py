@@ -1,5 +1,6 @@
 """Atomic writes: a reader sees the old file or the whole new one, also after a kill."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -28,6 +29,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -281,3 +281,8 @@ def test_the_encoder_of_the_slides_agent_is_kept(
     np.testing.assert_array_equal(*answers)
     for a, b in zip(slides.get_weights(), loaded.slides.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_static_rankings_are_no_way_to_explore_a_patient(make_agent: Callable[..., Agent]) -> None:
+    with pytest.raises(ValueError, match="Received: salience"):
+        PatientSteps(fresh(make_agent), "salience")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,34 @@ def eager() -> Iterator[None]:
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="session")
+def wide(tiny_overview: Callable[..., StoredOverview], exact_slide: Any) -> StoredOverview:
+    """2048 x 1536 um, tissue at 400 to 1200, 200 to 700; 12 x 16 cells."""
+    return tiny_overview(exact_slide, slide="wide")
+
+
+@pytest.fixture(scope="session")
+def tall(
+    tiny_overview: Callable[..., StoredOverview],
+    make_slide: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StoredOverview:
+    """768 x 2200 um, tissue at 300 to 650, 250 to 1000; 18 x 6 cells, so another grid."""
+    path = tmp_path_factory.mktemp("tall") / "tall.tif"
+    return tiny_overview(make_slide(path, size=(768, 2200), tissue_um=(300, 250, 650, 1000)), slide="tall")
+
+
+@pytest.fixture
+def spoilt(spoil_tile: Callable[..., None], tmp_path: Path) -> Callable[[StoredOverview], StoredOverview]:
+    """A slide like a given one, "bad", whose level of 4 um/px cannot be decoded."""
+
+    def make(good: StoredOverview) -> StoredOverview:
+        path = tmp_path / "bad.tif"
+        shutil.copy(good.path, path)
+        for tile in range(4):
+            spoil_tile(path, tile, absent=False, page=1)
+        return dataclasses.replace(good, slide="bad", path=path)
+
+    return make

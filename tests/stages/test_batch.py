@@ -1,6 +1,4 @@
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -8,23 +6,6 @@ import pytest
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import turned
 from foveate.stages.batch import Shape, common_shape, make_batch, tissue_cells
-
-
-@pytest.fixture(scope="module")
-def wide(tiny_overview: Callable[..., StoredOverview], exact_slide: Any) -> StoredOverview:
-    """12 x 16 cells, tissue at rows 2 to 4 and columns 3 to 8 at most."""
-    return tiny_overview(exact_slide, slide="wide")
-
-
-@pytest.fixture(scope="module")
-def tall(
-    tiny_overview: Callable[..., StoredOverview],
-    make_slide: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> StoredOverview:
-    """18 x 6 cells."""
-    path = tmp_path_factory.mktemp("tall") / "tall.tif"
-    return tiny_overview(make_slide(path, size=(768, 2200), tissue_um=(300, 250, 650, 1000)), slide="tall")
 
 
 def with_cells(overview: StoredOverview, shares: np.ndarray) -> StoredOverview:

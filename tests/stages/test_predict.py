@@ -21,8 +21,9 @@ from foveate.slides.sensor import GlimpseSensor
 from foveate.stages import predict
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
+from foveate.stages.keras_file import load_agent
 from foveate.stages.overview import survey
-from foveate.stages.predict import Predictor, load_agent
+from foveate.stages.predict import Predictor
 from foveate.stages.train import make_agent
 
 pytestmark = pytest.mark.usefixtures("eager")

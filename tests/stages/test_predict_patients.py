@@ -18,8 +18,8 @@ from foveate.patients.stages import PN_STAGES
 from foveate.stages import patients as patients_stage
 from foveate.stages import predict, slides, train
 from foveate.stages.determinism import seeded
+from foveate.stages.keras_file import load_patient_agent
 from foveate.stages.plan import Plan, jobs
-from foveate.stages.predict import load_patient_agent
 from foveate.stages.train import make_agent, make_patient_agent
 
 pytestmark = pytest.mark.usefixtures("eager")

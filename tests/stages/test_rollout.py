@@ -1,7 +1,5 @@
 import dataclasses
-import shutil
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from foveate.stages.rollout import WHERE_UM, Roller, side_by_side
 from foveate.stages.train import make_agent
 
 PX, SCALES = 64, (4.0, 32.0)
+Spoil = Callable[[StoredOverview], StoredOverview]
 CELLS = {(row, column) for row in (2, 3) for column in (3, 4, 5)}  # of the slide `small`
 
 
@@ -41,25 +40,6 @@ def batch_of(*overviews: StoredOverview, orientation: Any = None) -> Batch:
     shape = common_shape(overviews, 0.25)
     side = max(shape.rows, shape.columns)
     return make_batch(overviews, shape._replace(rows=side, columns=side), 0.25, orientation)
-
-
-@pytest.fixture(scope="module")
-def wide(tiny_overview: Callable[..., StoredOverview], exact_slide: Any) -> StoredOverview:
-    """2048 x 1536 um, tissue at 400 to 1200, 200 to 700; 12 x 16 cells."""
-    return tiny_overview(exact_slide, slide="wide")
-
-
-@pytest.fixture(scope="module")
-def tall(
-    tiny_overview: Callable[..., StoredOverview],
-    make_slide: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> StoredOverview:
-    """768 x 2200 um, tissue at 300 to 650, 250 to 1000; 18 x 6 cells, so another grid."""
-    folder = tmp_path_factory.mktemp("tall")
-    return tiny_overview(
-        make_slide(folder / "tall.tif", size=(768, 2200), tissue_um=(300, 250, 650, 1000)), slide="tall"
-    )
 
 
 def cells_of(overview: StoredOverview, location_um: np.ndarray) -> list[tuple[int, int]]:
@@ -193,13 +173,9 @@ def test_slides_of_different_sizes_share_a_grid(roller: Roller, wide: StoredOver
 
 
 def test_a_slide_that_cannot_be_read_says_so_and_spoils_no_other(
-    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, spoil_tile: Callable[..., None], tmp_path: Path
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, spoilt: Spoil
 ) -> None:
-    path = tmp_path / "bad.tif"
-    shutil.copy(wide.path, path)
-    for tile in range(4):
-        spoil_tile(path, tile, absent=False, page=1)  # the level of 4 um/px
-    bad = dataclasses.replace(wide, slide="bad", path=path)
+    bad = spoilt(wide)
     roller = Roller(agent, sensor, "greedy", copies=2)
     good, made = (roller.run(batch_of(wide, other), 2) for other in (wide, bad))
     assert list(made.errors) == [1]

@@ -15,7 +15,7 @@ from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.temperature import fit_temperature
 from foveate.stages import train
 from foveate.stages.determinism import seeded
-from foveate.stages.predict import load_agent
+from foveate.stages.keras_file import load_agent
 from foveate.stages.rollout import Roller
 from foveate.stages.training import session as session_module
 from foveate.stages.training.attend import Attend

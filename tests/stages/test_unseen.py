@@ -13,9 +13,9 @@ from foveate.attention.agent import Agent
 from foveate.cohort.samples import Sample
 from foveate.slides.overview_file import read_overview
 from foveate.stages import train
+from foveate.stages.keras_file import load_agent
 from foveate.stages.overview import survey
 from foveate.stages.plan import Job, jobs
-from foveate.stages.predict import load_agent
 
 from .conftest import write_annotation
 

@@ -15,6 +15,7 @@ rule compare_fold:
             "stages/compare.py",
             "stages/comparison/*.py",
             "stages/determinism.py",
+            "stages/keras_file.py",
             "stages/predict.py",
             "stages/rollout.py",
         ),
@@ -47,7 +48,7 @@ rule compare_fold:
 rule compare:
     input:
         folds=[f"results/compare/{name}.h5" for name in PLAN.jobs],
-        code=code("patients/*.py", "stages/compare.py", "stages/comparison/*.py"),
+        code=code("patients/*.py", "stages/compare.py", "stages/comparison/*.py", "stages/hdf5.py"),
     output:
         report(
             "results/compare/compare.tsv",

@@ -5,7 +5,7 @@ rule patients:
     input:
         slides="results/predictions/slides.tsv",
         predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
-        code=code("patients/*.py", "stages/patients.py"),
+        code=code("patients/*.py", "stages/hdf5.py", "stages/patients.py"),
     output:
         patients=report(
             "results/patients.tsv",

@@ -50,7 +50,7 @@ rule slides:
         statuses=[f"results/status/{slide}.json" for slide in SLIDES],
         predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
         dropped=[f"results/train/{name}/dropped.json" for name in TRAINED],
-        code=code("stages/slides.py"),
+        code=code("stages/hdf5.py", "stages/slides.py"),
     output:
         table="results/predictions/slides.tsv",
         summary="results/summary.txt",

@@ -13,7 +13,7 @@ from keras import ops
 from foveate.attention.context import ContextNetwork
 from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
-from foveate.attention.policy import CellPolicy
+from foveate.attention.policy import CellPolicy, chosen
 from foveate.attention.registry import PACKAGE
 
 Scene = dict[str, Any]  # what stays the same in rollouts over a slide
@@ -200,7 +200,7 @@ class Agent(keras.Model):
         return {
             "logits": ops.stack(logits, axis=1),
             "log_p": log_p_t,
-            "log_pi": ops.take_along_axis(log_p_t, choice[..., None], axis=-1)[..., 0],
+            "log_pi": chosen(log_p_t, choice),
             "baseline": ops.stack(baseline, axis=1),
         }
 

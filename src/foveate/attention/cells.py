@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from foveate.attention.policy import HEIGHT, NEVER
+from foveate.attention.policy import HEIGHT, NEVER, chosen
 from foveate.attention.registry import part
 
 
@@ -81,7 +81,7 @@ class CellLocation(keras.layers.Layer):
 
     def log_prob(self, distribution: Any, choice: Any) -> Any:
         """(...) log-probability of chosen cells (...). The log-probabilities are not detached."""
-        return ops.take_along_axis(distribution, choice[..., None], axis=-1)[..., 0]
+        return chosen(distribution, choice)
 
     def entropy(self, distribution: Any) -> Any:
         """(...) nats."""

@@ -14,7 +14,7 @@ from keras import ops
 from foveate.attention.agent import Agent, Memory, Scene
 from foveate.attention.array_memory import recall, remember
 from foveate.attention.picker import Picker
-from foveate.attention.policy import NEVER
+from foveate.attention.policy import NEVER, chosen
 from foveate.attention.registry import PACKAGE
 from foveate.attention.rule import RulePosterior
 
@@ -167,7 +167,7 @@ class PatientAgent(keras.Model):
         present = ops.repeat(scene["present"], ops.shape(slide)[0] // ops.shape(scene["present"])[0], axis=0)
         log_slide, log_place = self.pick(before, present), self.place(scene, known, slide)
         log_pi = chosen(log_slide, slide) + chosen(log_place, cell)
-        entropy = _entropy(log_slide) + _entropy(log_place)
+        entropy = self.picker.entropy(log_slide) + self.picker.entropy(log_place)
         return {
             "logits": ops.reshape(self.answer(after), (rollouts, steps, self.rule.outcomes)),
             "log_pi": ops.reshape(log_pi, (rollouts, steps)),
@@ -188,15 +188,6 @@ def ahead(scene: Scene, allowed: Any) -> Any:
     left = ops.sum(ops.where(allowed, ops.softmax(salience, axis=-1), 0.0), axis=-1)
     highest = ops.max(ops.where(allowed, salience, NEVER), axis=-1)
     return ops.stop_gradient(ops.stack([left, ops.tanh(highest / 10)], axis=-1))
-
-
-def chosen(log_p: Any, choice: Any) -> Any:
-    """(R,) of (R, N) log-probabilities: those of the choices (R,)."""
-    return ops.take_along_axis(log_p, choice[:, None], axis=1)[:, 0]
-
-
-def _entropy(log_p: Any) -> Any:
-    return -ops.sum(ops.exp(log_p) * log_p, axis=-1)
 
 
 def _flat(value: Any) -> Any:

@@ -6,9 +6,9 @@ from keras import ops
 
 from foveate.attention.agent import Memory, Scene
 from foveate.attention.array_memory import recall
-from foveate.attention.patient_agent import PatientAgent, chosen
-from foveate.attention.policy import pick
-from foveate.attention.steps import EXPLORE, compiled
+from foveate.attention.patient_agent import PatientAgent
+from foveate.attention.policy import EXPLORE, chosen, pick
+from foveate.attention.steps import compiled
 
 View = dict[str, Any]
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from foveate.attention.cells import gumbel
-from foveate.attention.policy import NEVER
+from foveate.attention.policy import NEVER, chosen
 from foveate.attention.registry import part
 
 
@@ -53,7 +53,7 @@ class Picker(keras.layers.Layer):
 
     def log_prob(self, log_p: Any, picked: Any) -> Any:
         """(...) log-probability of the images (...) that were picked. The log-probabilities are not detached."""
-        return ops.take_along_axis(log_p, picked[..., None], axis=-1)[..., 0]
+        return chosen(log_p, picked)
 
     def entropy(self, log_p: Any) -> Any:
         """(...) nats."""

@@ -66,6 +66,14 @@ def renormalised(log_p: Any, allowed: Any) -> Any:
     return ops.log_softmax(ops.where(allowed, log_p, NEVER), axis=-1)
 
 
+EXPLORE = ("greedy", "sampled", "random")
+
+
+def chosen(log_p: Any, choice: Any) -> Any:
+    """(...) log-probabilities of choices (...) int, of distributions (..., N)."""
+    return ops.take_along_axis(log_p, choice[..., None], axis=-1)[..., 0]
+
+
 def pick(log_p: Any, allowed: Any, chance: Any, explore: str) -> Any:
     """One candidate a row, (R,) int32, by `explore`: sampled, by the policy; random, any; otherwise the likeliest.
 

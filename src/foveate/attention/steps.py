@@ -7,10 +7,11 @@ import keras
 from keras import ops
 
 from foveate.attention.agent import Agent, Memory, Scene
-from foveate.attention.policy import pick, renormalised
+from foveate.attention.policy import EXPLORE as BY_POLICY
+from foveate.attention.policy import chosen, pick, renormalised
 
 STATIC = ("salience", "spread")
-EXPLORE = ("greedy", "sampled", "random", *STATIC)
+EXPLORE = (*BY_POLICY, *STATIC)
 
 
 class Steps:
@@ -60,7 +61,7 @@ class Steps:
         else:
             log_p = self._agent.choose(scene, memory)
         choice = pick(log_p, memory["allowed"], chance, self._explore)
-        return choice, ops.take_along_axis(log_p, choice[:, None], axis=1)[:, 0], log_p
+        return choice, chosen(log_p, choice), log_p
 
     def _absorb_(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
         vector, evidence = self._agent.glimpse_network(pixels, where)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ def posterior_log(logits: ArrayLike, prior: ArrayLike, temperature: float) -> Fl
     knows nothing (large T) says the prior.
     """
     scores = np.asarray(logits, np.float64) / temperature + np.log(np.asarray(prior, np.float64))
-    return np.asarray(scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True))
+    return np.asarray(log_softmax(scores, axis=-1))
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike, prior: ArrayLike) -> Fit:

@@ -4,7 +4,6 @@ The same slides and the same weights throughout. Exhaustive reading is as costly
 comparison out: `snakemake compare`.
 """
 
-import hashlib
 import logging
 import shutil
 import zlib
@@ -19,7 +18,7 @@ import numpy as np
 from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample, patient_labels
 from foveate.config import Config
-from foveate.files import atomic, write_text
+from foveate.files import atomic, sha256, write_text
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
@@ -31,8 +30,9 @@ from foveate.stages.comparison.readouts import Labelled, Readouts, fit
 from foveate.stages.comparison.roles import roles
 from foveate.stages.comparison.table import FORMAT, VERSION, table
 from foveate.stages.determinism import seeded
+from foveate.stages.keras_file import load_agent
 from foveate.stages.plan import Plan
-from foveate.stages.predict import load_agent, match, readable
+from foveate.stages.predict import match, readable
 
 log = logging.getLogger(__name__)
 
@@ -51,17 +51,17 @@ def run(config: Config, samples: Mapping[str, Sample], fold: Fold, overviews: Pa
     agent = load_agent(weights)
     cohort = open_cohort([samples[slide] for slide in fold.test], overviews)
     match(agent, cohort)
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    weights_sha256 = sha256(weights)
     share, threads, seed = config.tissue.cell_share, config.predict.threads, config.train.seed
     folder, after = out.with_suffix(".parts"), points(config)
     looker = Looker(agent, threads, after, config.compare.repeats, share)
     with looker.sensor:
         usable, failed = readable(looker.sensor, cohort, share)
-        parts = Parts(folder, (sha256, share, seed, after, config.compare.repeats, config.predict))
+        parts = Parts(folder, (weights_sha256, share, seed, after, config.compare.repeats, config.predict))
         looks, errors = _look(looker, parts, usable, config.predict.batch, [seed, 4, zlib.crc32(fold.name.encode())])
     survey = CellSurvey(agent, threads, share)
     with survey.sensor:
-        parts = Parts(folder, (sha256, share, threads))
+        parts = Parts(folder, (weights_sha256, share, threads))
         train, val = (
             _labelled(survey, parts, [samples[slide] for slide in part], overviews, share)
             for part in ((fold.train, fold.val) if config.compare.fit else ([], []))
@@ -70,7 +70,7 @@ def run(config: Config, samples: Mapping[str, Sample], fold: Fold, overviews: Pa
     failed |= errors | more
     readouts = fit(train, val, len(SLIDE_CLASSES), seed)
     with atomic(out) as unfinished, h5py.File(unfinished, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION, fold=fold.name, weights_sha256=sha256, glimpses=after)
+        file.attrs.update(format=FORMAT, version=VERSION, fold=fold.name, weights_sha256=weights_sha256, glimpses=after)
         file.attrs["fitted"] = [len(train.files), len(val.files)]
         file.create_group("failed").attrs.update(failed)
         kept = sorted(o.slide for o in usable if o.slide not in failed)

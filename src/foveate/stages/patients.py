@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from foveate.patients.staging import (
     SlideResult,
     stage_patients,
 )
+from foveate.stages.hdf5 import open_hdf5
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +137,7 @@ def read_agents(predictions: Sequence[Path]) -> Agents:
     said: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
     failed: set[str] = set()
     for path in predictions:
-        try:
-            file = h5py.File(path)
-        except OSError as error:
-            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
-        with file:
+        with open_hdf5(path) as file:
             group = file.get(GROUP)
             if group is None:
                 continue

@@ -15,12 +15,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
-from foveate.attention.patient_agent import PatientAgent
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
-from foveate.files import atomic
-from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
+from foveate.files import atomic, sha256
 from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
@@ -28,7 +26,7 @@ from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
-from foveate.stages.keras_file import load_keras
+from foveate.stages.keras_file import load_agent, load_patient_agent
 from foveate.stages.patients import GROUP
 from foveate.stages.predict_patients import EXPLORE, PatientPredictor
 from foveate.stages.provenance import source_digest
@@ -36,32 +34,6 @@ from foveate.stages.rollout import Roller, Rollout, side_by_side
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
-
-
-def load_agent(path: Path) -> Agent:
-    """Read a model file. Keras' safe mode refuses code in it.
-
-    Raises
-    ------
-    FoveateError
-        If it is absent, no agent, or was made for other slide classes.
-    """
-    agent = load_keras(path, "predict.weights")
-    if not isinstance(agent, Agent) or tuple(agent.settings["classes"]) != SLIDE_CLASSES:
-        raise FoveateError(f"{path}: holds no attention model for the classes {', '.join(SLIDE_CLASSES)}")
-    return agent
-
-
-def load_patient_agent(path: Path) -> PatientAgent:
-    """Read the model file of a patient agent; see `load_agent`."""
-    agent = load_keras(path, "predict.patient_weights")
-    if (
-        not isinstance(agent, PatientAgent)
-        or tuple(agent.slides.settings["classes"]) != SLIDE_CLASSES
-        or agent.rule.outcomes != len(PN_STAGES)
-    ):
-        raise FoveateError(f"{path}: holds no agent over a patient's slides for the stages {', '.join(PN_STAGES)}")
-    return agent
 
 
 class Predictor:
@@ -92,10 +64,10 @@ class Predictor:
         settings = self.agent.settings
         self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
         self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
-        self.weights_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed, config.patient_agent.budget)
-        over_patients = hashlib.sha256(patient_weights.read_bytes()).hexdigest() if patient_weights else ""
+        over_patients = sha256(patient_weights) if patient_weights else ""
         key = repr((self.weights_sha256, over_patients, fold, chosen, seen, source_digest()))
         self.parts = parts / hashlib.sha256(key.encode()).hexdigest()[:16]
 

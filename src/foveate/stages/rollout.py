@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from foveate.stages.batch import Batch
 
 WHERE_UM = 10_000.0  # locations reach the model in centimetres from the middle of the overview
 Done = TypeVar("Done")
+Row = TypeVar("Row")
 Turns = Generator[None, None, Done]  # work that gives the turn away while it waits for pixels
 
 
@@ -49,8 +50,8 @@ class Looks:
 
     Parameters
     ----------
-    change : where given, the lattice of cells is shifted and glimpses are stained and turned; the batch must have been
-        turned in the same way.
+    batch : glimpses are turned as its slides are.
+    change : where given, the lattice of cells is shifted and glimpses are stained.
     """
 
     def __init__(self, sensor: GlimpseSensor, batch: Batch, change: Variety | None = None) -> None:
@@ -75,11 +76,16 @@ class Looks:
         glimpses = read()
         self.waited_s += time.perf_counter() - began
         self.errors = {int(seen[k, 0]): error for k, error in glimpses.errors.items()} | self.errors
-        pixels = _varied(glimpses.pixels, seen[:, 0], self._change)[back.reshape(-1)]
+        pixels = self._vary(glimpses.pixels, seen[:, 0])[back.reshape(-1)]
         where = (location - self._middle[slide]) / WHERE_UM
-        if self._change is not None:
-            where = turned_vectors(where, self._change.orientation[slide])
+        where = turned_vectors(where, self._batch.orientation[slide])
         return pixels, location.astype(np.float32), where.astype(np.float32)
+
+    def _vary(self, pixels: NDArray[np.uint8], slide: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self._change is not None:
+            pixels = stain(pixels, self._change.exponents[slide])
+        orientation = self._batch.orientation[slide]
+        return turned_glimpses(pixels, orientation) if orientation.any() else pixels
 
     def _locate(self, slide: NDArray[np.int64], choice: NDArray[np.int32]) -> NDArray[np.float64]:
         at = self._batch.home[slide, choice].astype(np.float64)
@@ -143,6 +149,12 @@ class Roller:
         return Rollout(location_um, where_t, choices, probability, logits_t, pixels, errors)
 
 
+def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    """Two halves, the first not the smaller one, or a single part of a single row."""
+    half = -(-len(rows) // 2)
+    return [part for part in (rows[:half], rows[half:]) if part]
+
+
 def side_by_side(work: Iterable[Turns[Done]], width: int = 2) -> Iterator[Done]:
     """Results of works in their order, up to `width` of them in turns: while one waits, another goes on.
 
@@ -165,12 +177,6 @@ def side_by_side(work: Iterable[Turns[Done]], width: int = 2) -> Iterator[Done]:
         while due in done:
             yield done.pop(due)
             due += 1
-
-
-def _varied(pixels: NDArray[np.uint8], slide: NDArray[np.int64], change: Variety | None) -> NDArray[np.uint8]:
-    if change is None:
-        return pixels
-    return turned_glimpses(stain(pixels, change.exponents[slide]), change.orientation[slide])
 
 
 def middle_um(overview: StoredOverview) -> NDArray[np.float64]:

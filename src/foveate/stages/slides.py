@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from foveate.files import write_text
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import POLICIES
 from foveate.report.sources import read_json
+from foveate.stages.hdf5 import open_hdf5
 from foveate.stages.plan import Plan
 
 ENSEMBLE = "ensemble"  # in the column fold: the mean of all folds' models
@@ -98,11 +98,7 @@ def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, 
     """Read the prediction files, one at a time; usable: the slides that have an overview."""
     made: dict[str, Opinions] = defaultdict(Opinions)
     for path in paths:
-        try:
-            file = h5py.File(path)
-        except OSError as error:
-            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
-        with file:
+        with open_hdf5(path) as file:
             fold = str(file.attrs["fold"])
             failed = {slide: str(reason) for slide, reason in file["failed"].attrs.items()}
             slides = file["learned/slide"].asstr()[:].tolist() if "slide" in file["learned"] else []  # all failed

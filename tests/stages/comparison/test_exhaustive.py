@@ -1,7 +1,5 @@
 import dataclasses
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,14 +65,10 @@ def test_the_share_of_tissue_and_the_cost(comparison_agent: Agent, wide: StoredO
 
 
 def test_a_slide_that_cannot_be_read(
-    comparison_agent: Agent, wide: StoredOverview, spoil_tile: Callable[..., None], tmp_path: Path
+    comparison_agent: Agent, wide: StoredOverview, spoilt: Callable[[StoredOverview], StoredOverview]
 ) -> None:
-    path = tmp_path / "bad.tif"
-    shutil.copy(wide.path, path)
-    for tile in range(4):
-        spoil_tile(path, tile, absent=False, page=1)
     survey = CellSurvey(comparison_agent, 2, 0.25)
     with survey.sensor:
         with pytest.raises(SlideError, match="bad: tile"):
-            survey.read(dataclasses.replace(wide, slide="bad", path=path))
+            survey.read(spoilt(wide))
         assert len(survey.read(wide).evidence)

@@ -1,7 +1,4 @@
-import dataclasses
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,15 +60,11 @@ def test_drawn_rollouts_differ_and_a_slide_s_cost_is_its_part_of_the_batch(
 
 
 def test_a_slide_that_cannot_be_read_is_left_out(
-    comparison_agent: Agent, wide: StoredOverview, spoil_tile: Callable[..., None], tmp_path: Path
+    comparison_agent: Agent, wide: StoredOverview, spoilt: Callable[[StoredOverview], StoredOverview]
 ) -> None:
-    path = tmp_path / "bad.tif"
-    shutil.copy(wide.path, path)
-    for tile in range(4):
-        spoil_tile(path, tile, absent=False, page=1)
     looker = Looker(comparison_agent, 2, AFTER, 2, 0.25)
     with looker.sensor:
-        found = looker.look("random", [dataclasses.replace(wide, slide="bad", path=path), wide], rng())
+        found = looker.look("random", [spoilt(wide), wide], rng())
     assert found.slides == ["wide"]
     assert list(found.errors) == ["bad"]
     assert found.probabilities.shape == (1, 2, 3, 4)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from foveate.progress import progress
 
@@ -92,14 +93,9 @@ def _forward(parameters: Parameters, x: Floats) -> tuple[Floats, Floats, Floats,
     """Probabilities (K,), attention (N,), tanh and gate (N, HIDDEN), the pooled vector (F,)."""
     tanh = np.tanh(x @ parameters["v"])
     gate = np.float32(1) / (1 + np.exp(-np.clip(x @ parameters["u"], -30, 30)))
-    attention = _softmax((tanh * gate) @ parameters["w"])
+    attention = softmax((tanh * gate) @ parameters["w"])
     pooled = attention @ x
-    return _softmax(pooled @ parameters["out"] + parameters["bias"]), attention, tanh, gate, pooled
-
-
-def _softmax(scores: NDArray[np.floating]) -> Floats:
-    powers = np.exp(scores - scores.max())
-    return np.asarray(powers / powers.sum(), np.float32)
+    return softmax(pooled @ parameters["out"] + parameters["bias"]), attention, tanh, gate, pooled
 
 
 def _moments(bags: Sequence[Bag]) -> tuple[Floats, Floats]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -64,5 +65,4 @@ def fit_chosen(features: Floats, labels: Ints, classes: int, chosen_by: tuple[Fl
 
 
 def _log_p(weights: Floats, x: Floats) -> Floats:
-    scores = x @ weights[:-1] + weights[-1]
-    return np.asarray(scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True))
+    return np.asarray(log_softmax(x @ weights[:-1] + weights[-1], axis=-1))

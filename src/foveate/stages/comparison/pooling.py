@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 
 Floats = NDArray[np.float64]
 POOLINGS = ("mean", "max", "mean+max", "policy")
@@ -32,5 +33,4 @@ def pool(evidence: ArrayLike, salience: ArrayLike, pooling: str) -> Floats:
 
 def plain(pooled: ArrayLike) -> Floats:
     """Probabilities (..., K) from pooled log-probabilities as they are: rescaled to sum to 1."""
-    logits = np.asarray(pooled, np.float64)
-    return np.asarray(np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)))
+    return np.asarray(softmax(np.asarray(pooled, np.float64), axis=-1))

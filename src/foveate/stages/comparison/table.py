@@ -17,6 +17,7 @@ from foveate.errors import FoveateError
 from foveate.patients.evaluation import evaluate
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
+from foveate.stages.hdf5 import open_hdf5
 
 FORMAT, VERSION = "foveate.compare", 1
 Floats = NDArray[np.float64]
@@ -80,11 +81,7 @@ def _read(files: Sequence[Path]) -> tuple[dict[Key, Answers], list[str]]:
     answers: dict[Key, Answers] = {}
     models, asked = [], set()
     for path in files:
-        try:
-            file = h5py.File(path)
-        except OSError as error:
-            raise FoveateError(f"{path}: cannot be read as HDF5: {error}") from error
-        with file:
+        with open_hdf5(path) as file:
             models.append(str(file.attrs["weights_sha256"])[:12])
             asked.add(tuple(file.attrs["glimpses"].tolist()))
             for key, slide, one in _entries(file):

@@ -1,10 +1,11 @@
 """Phase 3: the whole agent, by REINFORCE on rollouts over the slides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import Learner, LossWeights
@@ -13,17 +14,17 @@ from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
 from foveate.stages.batch import Batch, make_batch
-from foveate.stages.rollout import Roller, side_by_side
+from foveate.stages.rollout import Roller, halves, side_by_side
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.pace import Pace, pace, rate
-from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.validation import answers
 
 STREAM = 2
 BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  # of the model's inputs
 
 
-class Attend:
+class Attend(Phase):
     """Rolls out, replays, updates; the epoch with the lowest validation loss is kept."""
 
     name = "attend"
@@ -79,19 +80,16 @@ class Attend:
 
     def _update(self, slides: list[StoredOverview], rng: np.random.Generator) -> dict[str, float]:
         """One update on rollouts of two halves of a batch: while one is read, the other is on the device."""
-        half = -(-len(slides) // 2)
-        parts = [part for part in (slides[:half], slides[half:]) if part]
+        parts = halves(slides)
         work, batches = [], []
-        for part, first in zip(parts, (0, half * self._copies), strict=False):
+        left = self._pixels
+        for part in parts:
             change = variety(len(part), rng)
             batches.append(self._batch(part, change.orientation))
-            out = self._pixels[first : first + len(part) * self._copies]
+            out, left = np.split(left, [len(part) * self._copies])
             work.append(self._rollers["sampled"].turns(batches[-1], self._count, rng.spawn(1)[0], change, out))
         seen = list(side_by_side(work))
-        failed = [row + first for first, one in zip((0, half), seen, strict=False) for row in one.errors]
-        for one in seen:
-            for error in one.errors.values():
-                self._session.drop(error)
+        failed = self._session.drop_failed((len(p), one.errors) for p, one in zip(parts, seen, strict=True))
         x = {
             **{name: np.concatenate([getattr(b, of) for b in batches]) for name, of in BATCH.items()},
             **{name: np.concatenate([getattr(r, name) for r in seen]) for name in ("where", "choice")},
@@ -104,7 +102,7 @@ class Attend:
         }
         return self.learner.train_on_batch(x, return_dict=True)
 
-    def _batch(self, slides: list[StoredOverview], orientation: NDArray[np.int64] | None = None) -> Batch:
+    def _batch(self, slides: Sequence[StoredOverview], orientation: NDArray[np.int64] | None = None) -> Batch:
         session = self._session
         return make_batch(slides, session.shape, session.config.tissue.cell_share, orientation)
 
@@ -129,5 +127,5 @@ class Attend:
         logits, labels = answers(self._session, self._rollers["greedy"])
         if not len(labels):
             return {}
-        losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
+        losses = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
         return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}

@@ -12,12 +12,12 @@ from foveate.progress import progress
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.batch import make_batch
 from foveate.stages.training.patches import PatchSampler
-from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.session import Phase, Session, mean_of
 
 STREAM, BATCH = 1, 64
 
 
-class Glimpses:
+class Glimpses(Phase):
     """Teaches the glimpse network which lesion, if any, a glimpse shows."""
 
     name = "glimpses"
@@ -58,10 +58,6 @@ class Glimpses:
                 )
                 done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
-
-    def over(self) -> bool:
-        """Never before its last epoch."""
-        return False
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch

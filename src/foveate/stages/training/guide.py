@@ -10,12 +10,12 @@ from foveate.attention.agent import Agent
 from foveate.attention.learner import GuideLearner
 from foveate.progress import progress
 from foveate.stages.batch import make_batch
-from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.session import Phase, Session, mean_of
 
 STREAM = 0
 
 
-class Guide:
+class Guide(Phase):
     """Raises the policy's mass on annotated lesion cells, over overviews in all orientations."""
 
     name = "guide"
@@ -50,7 +50,3 @@ class Guide:
             }
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)
-
-    def over(self) -> bool:
-        """Never before its last epoch."""
-        return False

@@ -15,10 +15,10 @@ from foveate.patients.stages import PN_STAGES, pn_stage
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
-from foveate.stages.patient_rollout import PatientBatch, PatientRoller, PatientRollout, patient_batch
-from foveate.stages.rollout import side_by_side
+from foveate.stages.patient_rollout import PatientBatch, PatientRoller, patient_batch
+from foveate.stages.rollout import halves, side_by_side
 from foveate.stages.training.checkpoint import save_weights
-from foveate.stages.training.session import Session, mean_of
+from foveate.stages.training.session import Phase, Session, mean_of
 
 log = logging.getLogger(__name__)
 STREAM = 3
@@ -26,7 +26,7 @@ BEST = "patient.weights.h5"  # in the checkpoint: the weights of the epoch that 
 Slides = dict[str, list[StoredOverview]]  # by patient
 
 
-class Patients:
+class Patients(Phase):
     """Rolls out over patients, goes through it again, updates; the epoch with the lowest validation loss is kept.
 
     The first candidate is what has learned nothing yet. A patient whose slides cannot all be read takes no part; with
@@ -57,10 +57,6 @@ class Patients:
         }
         if session.state.epoch == 0:
             self._keep()
-
-    def over(self) -> bool:
-        """Never before its last epoch."""
-        return False
 
     def epoch(self, number: int) -> dict[str, float]:
         """One pass over the training patients, then the validation patients."""
@@ -108,15 +104,13 @@ class Patients:
 
     def _update(self, patients: list[list[StoredOverview]], rng: np.random.Generator) -> tuple[dict[str, float], int]:
         """One update on rollouts of two halves of a batch, in turns."""
-        half = -(-len(patients) // 2)
-        parts = [part for part in (patients[:half], patients[half:]) if part]
-        work = []
+        parts, work = halves(patients), []
         for part in parts:
             change = variety(len(part) * self._most, rng)
             batch = self._batch(part, change.orientation)
             work.append(self._rollers["sampled"].turns(batch, rng.spawn(1)[0], change, record=True))
         seen = list(side_by_side(work))
-        failed = self._drop(seen, [0, half])
+        failed = self._session.drop_failed((len(p), one.errors) for p, one in zip(parts, seen, strict=True))
         record = keras.tree.map_structure(lambda *v: ops.concatenate(v, axis=0), *(one.record for one in seen))
         x = {
             **record,
@@ -127,20 +121,13 @@ class Patients:
         return self.learner.train_on_batch(x, return_dict=True), int(x["looking"].sum())
 
     def _batch(
-        self, patients: list[list[StoredOverview]], orientation: NDArray[np.int64] | None = None
+        self, patients: Sequence[list[StoredOverview]], orientation: NDArray[np.int64] | None = None
     ) -> PatientBatch:
         session = self._session
         return patient_batch(patients, session.shape, session.config.tissue.cell_share, self._most, orientation)
 
     def _label(self, own: list[StoredOverview]) -> int:
         return self.stage[self._session.samples[own[0].slide].patient]
-
-    def _drop(self, seen: Sequence[PatientRollout], first: Sequence[int]) -> set[int]:
-        """Leave unreadable slides out from now on; the patients, counted over the parts, that they are of."""
-        for one in seen:
-            for error in one.errors.values():
-                self._session.drop(error)
-        return {row + start for one, start in zip(seen, first, strict=False) for row in one.errors}
 
     def _validate(self) -> dict[str, float]:
         """Cross entropy and accuracy of the greedy policy's last answers; empty without validation patients."""
@@ -149,7 +136,7 @@ class Patients:
         losses, right = [], []
         work = (self._rollers["greedy"].turns(self._batch(part)) for part in parts)
         for part, one in zip(parts, side_by_side(work), strict=True):
-            failed = self._drop([one], [0])
+            failed = self._session.drop_failed([(len(part), one.errors)])
             for row in set(range(len(part))) - failed:
                 answer, label = one.answer[row, -1], self._label(part[row])
                 losses.append(-answer[label])

@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,7 +55,8 @@ class Phase(Protocol):
 
     def epoch(self, number: int) -> dict[str, float]: ...
 
-    def over(self) -> bool: ...
+    def over(self) -> bool:
+        return False
 
 
 class Session:
@@ -131,6 +132,19 @@ class Session:
         if error.slide not in self.state.dropped:
             log.warning("left out of training: %s", error)
             self.state.dropped[error.slide] = error.reason
+
+    def drop_failed(self, parts: Iterable[tuple[int, Mapping[int, SlideError]]]) -> set[int]:
+        """Leave out what could not be read; the rows, counted over the parts, that it concerns.
+
+        parts: of each the number of its rows, and its errors by row.
+        """
+        failed, first = set(), 0
+        for count, errors in parts:
+            for row, error in errors.items():
+                self.drop(error)
+                failed.add(first + row)
+            first += count
+        return failed
 
     def lesion_cells(self, overview: StoredOverview) -> NDArray[np.int32]:
         """Which annotated lesion each cell of an overview (R, C) holds: 0 for none, k for the k-th.

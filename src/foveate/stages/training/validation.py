@@ -25,10 +25,9 @@ def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDAr
     work = (roller.turns(make_batch(part, session.shape, share), steps) for part in parts)
     logits, labels = [], []
     for part, seen in zip(parts, side_by_side(work), strict=True):
+        failed = session.drop_failed([(len(part), seen.errors)])
         for row, overview in enumerate(part):
-            if row in seen.errors:
-                session.drop(seen.errors[row])
-            else:
+            if row not in failed:
                 logits.append(seen.logits[row, -1])
                 labels.append(session.label[overview.slide])
     classes = len(session.prior)
