@@ -48,7 +48,12 @@ rule compare_fold:
 rule compare:
     input:
         folds=[f"results/compare/{name}.h5" for name in PLAN.jobs],
-        code=code("patients/*.py", "stages/compare.py", "stages/comparison/*.py", "stages/hdf5.py"),
+        code=code(
+            "patients/*.py",
+            "stages/compare.py",
+            "stages/comparison/*.py",
+            "stages/hdf5.py",
+        ),
     output:
         report(
             "results/compare/compare.tsv",
