@@ -45,6 +45,7 @@ class Tissue:
 class Glimpse:
     px: int
     scales_mpp: tuple[float, ...]
+    stain_od: tuple[float, ...]
     count: int
 
 

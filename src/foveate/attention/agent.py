@@ -5,6 +5,7 @@ read. In an update `call` replays the recorded glimpses and choices in one graph
 loss needs. No gradient flows through reading, so none is lost.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -32,6 +33,7 @@ class Agent(keras.Model):
     scales_mpp, glimpse_px : the sensor's scales (um/px, finest first) and side.
     overview_mpp, cell_um : the overview's resolution and the side of a cell.
     classes : names of the slide classes, in the order of the logits.
+    stain_od : mean optical density (3,) that the sensor gives the tissue of every slide; none leaves it as it is.
     features, state, context : lengths of the glimpse vector, of the core's state, of a cell's vector.
     inhibition_um : spread of the inhibition of return.
     prior : share of each class among the training slides. Training draws classes evenly, so its logits know
@@ -59,6 +61,7 @@ class Agent(keras.Model):
         prior: list[float] | None = None,
         temperature: float = 1.0,
         encoder: Encoder | None = None,
+        stain_od: Sequence[float] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -76,6 +79,7 @@ class Agent(keras.Model):
             "inhibition_um": inhibition_um,
             "prior": prior or [1 / len(classes)] * len(classes),
             "temperature": temperature,
+            "stain_od": list(stain_od),
         }
         self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), encoder, name="glimpse_network")
         self.core = keras.layers.LSTMCell(state, name="core")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from foveate.errors import SlideError
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.readers import Caches, open_reader
+from foveate.slides.stain import restain, to_density
 from foveate.slides.tiles import TileCache
 from foveate.slides.view import View, raster_view, slide_view
 
@@ -44,10 +45,17 @@ class GlimpseSensor:
     scales_mpp : um per pixel of each scale, finest first. For slides of 10x: 1, 4, 16.
     px : side g of every square.
     threads : readers; decoding releases the interpreter lock.
+    stain_od : mean optical density (3,) that the tissue of every slide is given; none leaves the colours alone.
     """
 
-    def __init__(self, scales_mpp: Sequence[float] = (0.5, 2.0, 8.0), px: int = 96, threads: int = 8) -> None:
-        self.scales_mpp, self.px = tuple(scales_mpp), px
+    def __init__(
+        self,
+        scales_mpp: Sequence[float] = (0.5, 2.0, 8.0),
+        px: int = 96,
+        threads: int = 8,
+        stain_od: Sequence[float] = (),
+    ) -> None:
+        self.scales_mpp, self.px, self._stain_od = tuple(scales_mpp), px, tuple(stain_od)
         self._caches = _caches()
         self._open: OrderedDict[tuple[str, Path], _Views] = OrderedDict()
         self._lock = threading.Lock()
@@ -167,13 +175,17 @@ class GlimpseSensor:
         self, overview: StoredOverview, places_um: Sequence[tuple[float, float]], outs: Sequence[NDArray[np.uint8]]
     ) -> dict[int, SlideError]:
         """Fill `outs` (S, g, g, 3) with the glimpses of one slide; number of a place -> why it could not be read."""
+        views = self._views(overview)
         try:
-            views = self._views(overview).made()
+            scales = views.made()
         except SlideError as error:
             return dict.fromkeys(range(len(outs)), error)
         errors: dict[int, SlideError] = {}
-        for k, view in enumerate(views):
+        for k, view in enumerate(scales):
             errors = view.fill(places_um, [out[k] for out in outs]) | errors
+        if views.tables is not None:
+            for out in outs:
+                restain(out, views.tables, out)
         return errors
 
     def _views(self, overview: StoredOverview) -> "_Views":
@@ -182,7 +194,7 @@ class GlimpseSensor:
         with self._lock:
             views = self._open.get(key)
             if views is None:
-                views = self._open[key] = _Views(overview, self.scales_mpp, self.px, self._caches)
+                views = self._open[key] = _Views(overview, self.scales_mpp, self.px, self._stain_od, self._caches)
                 if len(self._open) > MAX_OPEN:
                     self._open.popitem(last=False)
             else:
@@ -201,8 +213,17 @@ def _key(overview: StoredOverview) -> tuple[str, Path]:
 class _Views:
     """The scales on one slide. Its file is opened at the first glimpse that needs it."""
 
-    def __init__(self, overview: StoredOverview, scales_mpp: Sequence[float], px: int, caches: Caches) -> None:
+    def __init__(
+        self,
+        overview: StoredOverview,
+        scales_mpp: Sequence[float],
+        px: int,
+        stain_od: tuple[float, ...],
+        caches: Caches,
+    ) -> None:
         self._overview, self._scales, self._px, self._caches = overview, scales_mpp, px, caches
+        self._stain_od = stain_od
+        self.tables: NDArray[np.uint8] | None = None  # of the stain, see `to_density`
         self._made: list[View] | None = None
         self._lock = threading.Lock()
 
@@ -227,4 +248,6 @@ class _Views:
                 reader = reader or open_reader(overview, self._caches)
                 view = slide_view(reader, overview.geometry, overview.slide, scale, self._px)
             views.append(view)
+        if self._stain_od:
+            self.tables = to_density(overview, self._stain_od)
         return views

@@ -6,22 +6,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.slides.stain import power_tables, restain
+
 Kind = TypeVar("Kind", bound=np.generic)
 
 STRENGTH, TINT = 0.18, 0.1  # how far all channels together, and each on its own, are stained more or less
 
 
 def stain(pixels: NDArray[np.uint8], exponents: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Glimpses (n, ..., 3) stained more or less: optical density times `exponents`, (n, 3).
-
-    Beer and Lambert: intensity is 255 * 10^-density, so a factor on the density is a power of the intensity.
-    """
-    tables = 255 * (np.arange(256) / 255) ** np.asarray(exponents)[..., None]
-    tables = (tables + 0.5).astype(np.uint8)
+    """Glimpses (n, ..., 3) stained more or less: optical density times `exponents`, (n, 3)."""
     out = np.empty_like(pixels)
-    for row, channels in enumerate(tables):
-        for channel, table in enumerate(channels):
-            out[row, ..., channel] = table[pixels[row, ..., channel]]
+    for row, tables in enumerate(power_tables(exponents)):
+        restain(pixels[row], tables, out[row])
     return out
 
 

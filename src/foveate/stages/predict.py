@@ -62,7 +62,9 @@ class Predictor:
         match(self.agent, overviews)
         self._match_patient_agent()
         settings = self.agent.settings
-        self.sensor = GlimpseSensor(settings["scales_mpp"], settings["glimpse_px"], config.predict.threads)
+        self.sensor = GlimpseSensor(
+            settings["scales_mpp"], settings["glimpse_px"], config.predict.threads, settings["stain_od"]
+        )
         self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
         self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]

@@ -32,6 +32,7 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
     agent = Agent(
         scales_mpp=list(config.glimpse.scales_mpp),
         glimpse_px=config.glimpse.px,
+        stain_od=config.glimpse.stain_od,
         overview_mpp=config.overview.mpp,
         cell_um=config.overview.cell_um,
         classes=list(SLIDE_CLASSES),

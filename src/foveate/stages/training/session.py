@@ -83,7 +83,8 @@ class Session:
         shape = common_shape(every, config.tissue.cell_share)
         side = max(shape.rows, shape.columns)  # square, so that slides can be turned
         self.shape = shape._replace(rows=side, columns=side)
-        self.sensor = GlimpseSensor(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
+        glimpse = config.glimpse
+        self.sensor = GlimpseSensor(glimpse.scales_mpp, glimpse.px, config.train.threads, glimpse.stain_od)
         c = config
         settings = (c.overview, c.tissue, c.glimpse, c.model, c.train, c.patient_agent)
         names = [[_truth(rows[o.slide]) for o in part] for part in (self._train, self._val)]
