@@ -203,7 +203,7 @@ def test_locations_lie_in_tissue_in_both_frames(setup: Setup, predicted: dict[st
 
 def test_glimpses_are_what_lies_at_their_locations(setup: Setup, predicted: dict[str, Any]) -> None:
     overviews = {o.slide: o for o in setup.cohort()}
-    with GlimpseSensor((4.0, 32.0), PX, threads=1) as sensor:
+    with GlimpseSensor((4.0, 32.0), PX, 1, setup.config.glimpse.stain_od) as sensor:
         for row, slide in enumerate(predicted["learned/slide"]):
             seen = sensor.read([overviews[slide]] * T, predicted["learned/location_um"][row])
             np.testing.assert_array_equal(predicted["learned/glimpses"][row], seen.pixels)

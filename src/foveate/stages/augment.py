@@ -10,7 +10,7 @@ from foveate.slides.stain import power_tables, restain
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-STRENGTH, TINT = 0.18, 0.1  # how far all channels together, and each on its own, are stained more or less
+STRENGTH, TINT = 0.06, 0.03  # how far all channels together, and each on its own, are stained more or less
 
 
 def stain(pixels: NDArray[np.uint8], exponents: NDArray[np.floating]) -> NDArray[np.uint8]:

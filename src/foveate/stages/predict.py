@@ -77,7 +77,7 @@ class Predictor:
         if self.patient_agent is None:
             return
         settings, inner = self.agent.settings, self.patient_agent.slides.settings
-        for name in ("scales_mpp", "glimpse_px", "overview_mpp", "cell_um"):
+        for name in ("scales_mpp", "glimpse_px", "stain_od", "overview_mpp", "cell_um"):
             if inner[name] != settings[name]:
                 raise FoveateError(
                     f"the patient agent looks with {name} {inner[name]}, the model of slides with {settings[name]}"

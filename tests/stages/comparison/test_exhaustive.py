@@ -27,7 +27,7 @@ def test_every_tissue_cell_is_seen_once(comparison_agent: Agent, wide: StoredOve
     places = wide.grid.centre_um(np.argwhere(tissue_cells(wide, 0.25)))
     assert len(places) % 8  # chunks and a rest
     survey = CellSurvey(comparison_agent, 2, 0.25)
-    with survey.sensor, GlimpseSensor((4.0, 32.0), 16, threads=1) as plain:
+    with survey.sensor, GlimpseSensor((4.0, 32.0), 16, 1, comparison_agent.settings["stain_od"]) as plain:
         found = survey.read(wide)
         pixels = plain.read([wide] * len(places), places).pixels
     where = ((places - [1024, 768]) / 10_000).astype(np.float32)

@@ -30,7 +30,7 @@ def test_one_rollout_gives_the_answers_after_each_number(
     rollouts = 2 if way in DRAWN else 1
     assert found.probabilities.shape == (2, rollouts, 3, 4)
     batch, draws = make_batch([wide, wide], common_shape([wide], 0.25), 0.25), rng()
-    with GlimpseSensor((4.0, 32.0), 16, threads=1) as sensor:
+    with GlimpseSensor((4.0, 32.0), 16, 1, comparison_agent.settings["stain_od"]) as sensor:
         roller = Roller(comparison_agent, sensor, WAYS[way])
         for r in range(rollouts):
             made = roller.run(batch, AFTER[-1], draws)

@@ -49,7 +49,7 @@ class CellSurvey:
     def __init__(self, agent: Agent, threads: int, cell_share: float) -> None:
         settings = agent.settings
         self._agent, self._share, self._side_um = agent, cell_share, settings["scales_mpp"][0] * settings["glimpse_px"]
-        self.sensor = MeteredSensor(settings["scales_mpp"], settings["glimpse_px"], threads)
+        self.sensor = MeteredSensor(settings["scales_mpp"], settings["glimpse_px"], threads, settings["stain_od"])
         self._see = compiled(agent, lambda pixels, where: agent.glimpse_network(pixels, where))
         size = SMALLEST
         while size <= CHUNK:  # compilation is no part of the cost
