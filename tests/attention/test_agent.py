@@ -19,13 +19,15 @@ def step_by_step(agent: Agent, x: dict[str, Any]) -> dict[str, np.ndarray]:
     copies = len(x["choice"]) // len(x["candidates"])
     steps, chance = Steps(agent, "greedy", copies), np.zeros(len(x["choice"]), np.float32)
     scene, memory = steps.begin(x["overview"], x["tissue"], x["candidates"])
-    log_p, logits = [], []
+    log_p, logits, kept = [], [], []
     for t in range(x["choice"].shape[1]):
         log_p.append(ops.convert_to_numpy(steps.choose(scene, memory, chance)[2]))
-        memory, answer = steps.absorb(scene, memory, x["pixels"][:, t], x["where"][:, t], x["choice"][:, t])
+        memory, answer, seen = steps.absorb(scene, memory, x["pixels"][:, t], x["where"][:, t], x["choice"][:, t])
         logits.append(ops.convert_to_numpy(answer))
+        kept.append(seen)
+    seen_t = {name: np.stack([ops.convert_to_numpy(seen[name]) for seen in kept], 1) for name in kept[0]}
     chosen = [np.take_along_axis(p, x["choice"][:, t, None], 1)[:, 0] for t, p in enumerate(log_p)]
-    return {"logits": np.stack(logits, 1), "log_p": np.stack(log_p, 1), "log_pi": np.stack(chosen, 1)}
+    return {"logits": np.stack(logits, 1), "log_p": np.stack(log_p, 1), "log_pi": np.stack(chosen, 1), **seen_t}
 
 
 def begun(agent: Agent, x: dict[str, Any], copies: int = 1) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,6 +106,10 @@ def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, A
     np.testing.assert_allclose(replay["log_p"][allowed], rolled["log_p"][allowed], atol=1e-5)
     np.testing.assert_allclose(replay["log_pi"], rolled["log_pi"], atol=1e-5)
     np.testing.assert_allclose(replay["logits"], rolled["logits"], atol=1e-5)
+    seen = {name: value for name, value in rollout.items() if name != "pixels"}
+    without_pixels = run(agent, seen | {name: rolled[name] for name in ("seen", "seen_logits")})
+    for name in ("logits", "log_pi", "baseline"):
+        np.testing.assert_allclose(without_pixels[name], replay[name], atol=1e-5)
     # a rollout that says something: it differs between slides and steps
     assert np.ptp(replay["logits"], axis=0).min() > 1e-4
     assert np.ptp(replay["logits"], axis=1).min() > 1e-5

@@ -107,7 +107,7 @@ def test_untrained_it_is_the_agent_of_slides_and_the_posterior(
             pixels, where = pixels_of(P, t)
             choice = steps.choose(one, memory, np.zeros(1, np.float32))[0]
             assert ops.convert_to_numpy(choice)[0] == ops.convert_to_numpy(made["choice"])[patient, t]
-            memory, logits = steps.absorb(one, memory, pixels[[patient]], where[[patient]], choice)
+            memory, logits, _ = steps.absorb(one, memory, pixels[[patient]], where[[patient]], choice)
         expected = ops.convert_to_numpy(agent.probabilities(logits))[0]
         np.testing.assert_allclose(said[patient, slide], expected, atol=1e-5)
     for patient, count in ((0, 3), (1, 2)):

@@ -41,7 +41,7 @@ def test_salience_goes_down_the_first_ranking(
         assert ops.convert_to_numpy(choice).tolist() == ranking[:, t].tolist()
         np.testing.assert_allclose(np.exp(ops.convert_to_numpy(log_p)).sum(1), 1, rtol=1e-5)
         np.testing.assert_allclose(ops.convert_to_numpy(log_pi), ops.convert_to_numpy(log_p).max(1), atol=1e-6)
-        memory, _ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
+        memory, *_ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
 
 
 def test_a_spread_ranking_is_inhibited_by_where_it_looked_and_not_by_what_it_saw(
@@ -60,7 +60,7 @@ def test_a_spread_ranking_is_inhibited_by_where_it_looked_and_not_by_what_it_saw
         squared = ((places - places[[0, 1], choice][:, None]) ** 2).sum(-1)
         score = score - height * np.exp(-squared / (2 * agent.policy.spread**2))
         score[[0, 1], choice] = -np.inf
-        memory, _ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
+        memory, *_ = steps.absorb(scene, memory, x["pixels"][:, t % 2], x["where"][:, t % 2], choice)
 
 
 def test_steps_follow_the_agent_s_weights(

@@ -180,19 +180,22 @@ class Agent(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Replay rollouts.
 
-        inputs: overview, tissue and candidates as in `begin`; pixels (B * M, T, S, g, g, 3) uint8; where
-        (B * M, T, 2); choice (B * M, T) int. Returns logits (B * M, T, K) after each fixation; log_p (B * M, T, N)
-        before each; log_pi (B * M, T) of what was chosen; baseline (B * M, T) before each.
+        inputs: overview, tissue and candidates as in `begin`; pixels (B * M, T, S, g, g, 3) uint8, or what
+        `GlimpseNetwork.see` made of them, where sight does not learn: seen (B * M, T, features) and seen_logits
+        (B * M, T, K); where (B * M, T, 2); choice (B * M, T) int. Returns logits (B * M, T, K) after each fixation;
+        log_p (B * M, T, N) before each; log_pi (B * M, T) of what was chosen; baseline (B * M, T) before each.
         """
         del training
-        pixels, where, choice = inputs["pixels"], inputs["where"], ops.cast(inputs["choice"], "int32")
-        steps = pixels.shape[1]
-        flat, seen = self.glimpse_network(
-            ops.reshape(pixels, (-1, *pixels.shape[2:])), ops.reshape(where, (-1, where.shape[-1]))
-        )
+        where, choice = inputs["where"], ops.cast(inputs["choice"], "int32")
+        steps = where.shape[1]
+        if "pixels" in inputs:
+            seen = self.glimpse_network.see(ops.reshape(inputs["pixels"], (-1, *inputs["pixels"].shape[2:])))
+        else:
+            seen = tuple(ops.reshape(inputs[name], (-1, inputs[name].shape[-1])) for name in ("seen", "seen_logits"))
+        flat, alone = self.glimpse_network.join(*seen, ops.reshape(where, (-1, where.shape[-1])))
         vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
-        evidence = ops.reshape(seen, (-1, steps, len(self.settings["classes"])))
-        copies = ops.shape(pixels)[0] // ops.shape(inputs["candidates"])[0]
+        evidence = ops.reshape(alone, (-1, steps, len(self.settings["classes"])))
+        copies = ops.shape(where)[0] // ops.shape(inputs["candidates"])[0]
         scene, memory = self.begin(inputs["overview"], inputs["tissue"], inputs["candidates"], copies)
         logits, log_p, baseline = [], [], []
         for t in range(steps):

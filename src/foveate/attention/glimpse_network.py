@@ -44,13 +44,16 @@ class GlimpseNetwork(keras.layers.Layer):
         seen = self.seen(self.eye(pixels))
         return seen, self.evidence(seen)
 
-    def call(self, pixels: Any, where: Any) -> tuple[Any, Any]:
-        """(B, S, g, g, 3) uint8 pixels and (B, 2) locations to the glimpse vector (B, features) and the
-        log-probabilities of the classes from this glimpse alone (B, classes).
+    def join(self, seen: Any, logits: Any, where: Any) -> tuple[Any, Any]:
+        """What was seen and its class logits, see `see`, and (B, 2) locations to the glimpse vector (B, features) and
+        the log-probabilities of the classes from this glimpse alone (B, classes).
         """
-        seen, logits = self.see(pixels)
         vector = self.what_and_where(ops.concatenate([seen, ops.softmax(logits), where], -1))
         return vector, ops.log_softmax(logits)
+
+    def call(self, pixels: Any, where: Any) -> tuple[Any, Any]:
+        """`join` of what is to be seen in (B, S, g, g, 3) uint8 pixels."""
+        return self.join(*self.see(pixels), where)
 
     @property
     def sight(self) -> list[keras.layers.Layer]:

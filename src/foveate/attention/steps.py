@@ -10,6 +10,7 @@ from foveate.attention.agent import Agent, Memory, Scene
 from foveate.attention.policy import EXPLORE as BY_POLICY
 from foveate.attention.policy import chosen, pick, renormalised
 
+Seen = dict[str, Any]
 STATIC = ("salience", "spread")
 EXPLORE = (*BY_POLICY, *STATIC)
 
@@ -41,8 +42,8 @@ class Steps:
         """Candidates (B * M,) to look at next, log pi (B * M,) of them, and of all, (B * M, N). chance: (B * M,)."""
         return self._choose(scene, memory, chance)
 
-    def absorb(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
-        """The memory after a glimpse, and the class logits (B * M, K).
+    def absorb(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any, Seen]:
+        """The memory after a glimpse, the class logits (B * M, K), and what was seen, as `Agent.call` takes it.
 
         pixels: (B * M, S, g, g, 3) uint8. where: (B * M, 2).
         """
@@ -63,13 +64,14 @@ class Steps:
         choice = pick(log_p, memory["allowed"], chance, self._explore)
         return choice, chosen(log_p, choice), log_p
 
-    def _absorb_(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any]:
-        vector, evidence = self._agent.glimpse_network(pixels, where)
+    def _absorb_(self, scene: Scene, memory: Memory, pixels: Any, where: Any, choice: Any) -> tuple[Memory, Any, Seen]:
+        seen, logits = self._agent.glimpse_network.see(pixels)
+        vector, evidence = self._agent.glimpse_network.join(seen, logits, where)
         after = self._agent.absorb(scene, memory, vector, evidence, choice)
         if self._explore == "spread":
             more = self._agent.policy.inhibit(ops.zeros_like(memory["h"]), choice, scene["places"])
             after["inhibition"] = memory["inhibition"] + more
-        return after, self._agent.answer(after)
+        return after, self._agent.answer(after), {"seen": seen, "seen_logits": logits}
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

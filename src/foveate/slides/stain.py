@@ -15,7 +15,7 @@ FARTHEST = 2.0  # factor on the density: a slide that needs more is not made to 
 def power_tables(
     exponents: NDArray[np.floating], glass_rgb: tuple[int, int, int] = (255, 255, 255)
 ) -> NDArray[np.uint8]:
-    """Intensities (..., 3, 256) after the density of each channel was multiplied by exponents (..., 3); glass is 255."""
+    """Intensities (..., 3, 256) after each channel's density was multiplied by exponents (..., 3); glass is 255."""
     through = np.minimum(np.arange(256) / np.asarray(glass_rgb, np.float64)[:, None], 1.0)
     return (255 * through ** np.asarray(exponents)[..., None] + 0.5).astype(np.uint8)
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from keras import ops
@@ -30,7 +30,8 @@ class Rollout:
 
     location_um (B * M, T, 2) x, y; where (B * M, T, 2) as the model gets it; choice (B * M, T) index into the batch's
     candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels (B * M, T, S, g, g, 3);
-    errors: slide, as a row of the batch -> why its glimpses could not be read (its values mean nothing then).
+    seen: by name (B * M, T, ...), on the device, see `Agent.call`; errors: slide, as a row of the batch -> why its
+    glimpses could not be read (its values mean nothing then).
     """
 
     location_um: NDArray[np.float32]
@@ -39,6 +40,7 @@ class Rollout:
     probability: NDArray[np.float32]
     logits: NDArray[np.float32]
     pixels: NDArray[np.uint8]
+    seen: dict[str, Any]
     errors: dict[int, SlideError]
 
 
@@ -131,7 +133,7 @@ class Roller:
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
         scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
         made: list[tuple[NDArray[np.generic], ...]] = []
-        logits = []
+        answers, kept = [], []
         pixels = out
         if pixels is None:
             pixels = np.empty((len(slide), steps, *self._sensor.shape), np.uint8)
@@ -139,14 +141,16 @@ class Roller:
             chosen = self._steps.choose(scene, memory, chances[t].astype(np.float32))
             choice, log_pi = (ops.convert_to_numpy(value) for value in chosen[:2])
             pixels[:, t], location, where = yield from looks.take(slide, choice)
-            memory, answer = self._steps.absorb(scene, memory, pixels[:, t], where, chosen[0])
-            logits.append(answer)
+            memory, answer, seen = self._steps.absorb(scene, memory, pixels[:, t], where, chosen[0])
+            answers.append(answer)
+            kept.append(seen)
             made.append((location, where, choice, np.exp(log_pi)))
         self.waited_s += looks.waited_s
         location_um, where_t, choices, probability = (np.stack(c, 1) for c in zip(*made, strict=True))
-        logits_t = np.stack([ops.convert_to_numpy(answer) for answer in logits], 1)
+        logits = np.stack([ops.convert_to_numpy(answer) for answer in answers], 1)
+        seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        return Rollout(location_um, where_t, choices, probability, logits_t, pixels, errors)
+        return Rollout(location_um, where_t, choices, probability, logits, pixels, seen_t, errors)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

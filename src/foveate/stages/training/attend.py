@@ -1,9 +1,11 @@
 """Phase 3: the whole agent, by REINFORCE on rollouts over the slides."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
@@ -14,7 +16,7 @@ from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
 from foveate.stages.batch import Batch, make_batch
-from foveate.stages.rollout import Roller, halves, side_by_side
+from foveate.stages.rollout import Roller, Rollout, halves, side_by_side
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.pace import Pace, pace, rate
 from foveate.stages.training.session import Phase, Session, mean_of
@@ -30,7 +32,7 @@ class Attend(Phase):
     name = "attend"
 
     def __init__(self, session: Session, agent: Agent, *, sight: bool) -> None:
-        self._session, self._agent = session, agent
+        self._session, self._agent, self._sight = session, agent, sight
         settings = session.config.train
         self.epochs = settings.epochs
         agent.learn_only("context", "query", "height", "core", *(["sight"] if sight else []))
@@ -93,7 +95,7 @@ class Attend(Phase):
         x = {
             **{name: np.concatenate([getattr(b, of) for b in batches]) for name, of in BATCH.items()},
             **{name: np.concatenate([getattr(r, name) for r in seen]) for name in ("where", "choice")},
-            "pixels": self._pixels[: len(slides) * self._copies],
+            **self._looked_at(seen),
             "label": np.array([self._session.label[o.slide] for o in slides], np.int32),
             "weight": np.array([k not in failed for k in range(len(slides))], np.float32),
             "lesion": np.concatenate(
@@ -101,6 +103,12 @@ class Attend(Phase):
             ),
         }
         return self.learner.train_on_batch(x, return_dict=True)
+
+    def _looked_at(self, seen: Sequence[Rollout]) -> dict[str, Any]:
+        """The pixels where sight learns; otherwise what was made of them, so that it is not made once more."""
+        if self._sight:
+            return {"pixels": self._pixels[: sum(len(one.choice) for one in seen)]}
+        return {name: ops.concatenate([one.seen[name] for one in seen]) for name in seen[0].seen}
 
     def _batch(self, slides: Sequence[StoredOverview], orientation: NDArray[np.int64] | None = None) -> Batch:
         session = self._session
