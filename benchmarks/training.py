@@ -91,7 +91,7 @@ def measure(config: Config, results: Path, rounds: int) -> list[dict[str, float]
         seeded(config.train.seed)
         agent = make_agent(config, session.prior)
         sensor = session.sensor = WatchedSensor(config)
-        attend = Attend(session, agent, sight=False)
+        attend = Attend(session, agent, context=False, sight=False)
         attend.learner.optimizer.build(attend.learner.trainable_variables)
         attend.epoch(0)
         most = max(len(overviews) for overviews, _ in sensor.calls)

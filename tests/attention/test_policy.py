@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from foveate.attention.policy import NEVER, CellPolicy, pick
+from foveate.attention.policy import NEVER, CellPolicy, pick, renormalised
 
 
 @pytest.fixture
@@ -22,13 +22,13 @@ def probabilities(policy: CellPolicy, state: float, allowed: list[bool]) -> np.n
     """Over the four cells of a 2 x 2 grid."""
     cells = np.random.default_rng(0).normal(size=(1, 4, 4))  # only the first number meets a query that is not 0
     cells[0, :, 0] = np.log([1, 2, 1, 2])
-    log_p = policy(
+    logits = policy(
         ops.array([[state]], "float32"),
         ops.array(cells, "float32"),
         ops.array(np.log([[1, 1, 3, 1]]), "float32"),
         ops.array(np.log([[1, 1, 1, 2]]), "float32"),
-        ops.array([allowed]),
     )
+    log_p = renormalised(logits, ops.array([allowed]))
     assert log_p.shape == (1, 4)
     return np.exp(np.asarray(log_p)[0])
 
@@ -57,13 +57,13 @@ def test_each_row_is_a_distribution_over_its_own_allowed_cells() -> None:
     salience, inhibition = rng.normal(size=(2, 3, 12)) * 10
     allowed = np.arange(12) % [[6], [2], [1]] == 0  # two, six and all cells
     given = [ops.array(v, "float32") for v in (states, cells, salience, inhibition)]
-    log_p = np.asarray(policy(*given, ops.array(allowed)))
+    log_p = np.asarray(renormalised(policy(*given), ops.array(allowed)))
     np.testing.assert_allclose(np.exp(log_p).sum(1, where=allowed), 1, rtol=1e-5)
     assert (log_p[~allowed] < -1e8).all()
     assert (np.exp(log_p[~allowed]) == 0).all()
     assert np.isfinite(log_p).all()
     for row in range(3):  # rows have nothing to do with each other
-        alone = np.asarray(policy(*(v[row : row + 1] for v in given), ops.array(allowed[row : row + 1])))
+        alone = np.asarray(renormalised(policy(*(v[row : row + 1] for v in given)), ops.array(allowed[row : row + 1])))
         np.testing.assert_allclose(alone[0], log_p[row], rtol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_copies_of_a_slide_share_its_cells(policy: CellPolicy) -> None:
     def look(state: Any, cells: Any, salience: Any, inhibition: Any, at: Any, choice: Any) -> tuple[Any, Any]:
         given = [ops.array(v, "float32") for v in (state, cells, salience, inhibition)]
         more = policy.inhibit(given[0], ops.array(choice), ops.array(at, "float32"))
-        return policy(*given, ops.array(open_[: len(state)])), more
+        return renormalised(policy(*given), ops.array(open_[: len(state)])), more
 
     together = look(states, cells, salience, inhibition, at, choice)
     for row in range(6):

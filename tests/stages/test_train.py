@@ -79,7 +79,7 @@ def test_what_a_training_leaves(cohort: Any, trained: Path) -> None:
 
 def test_the_model_is_that_of_the_best_epoch(cohort: Any, trained: Path, tmp_path: Path) -> None:
     session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, tmp_path)
-    found = Attend(session, load_agent(trained / "model.keras"), sight=False)._validate()["val_loss"]
+    found = Attend(session, load_agent(trained / "model.keras"), context=False, sight=False)._validate()["val_loss"]
     losses = [float(row["val_loss"]) for row in history(trained) if row["val_loss"]]
     assert found == pytest.approx(min(losses), rel=1e-4)
 

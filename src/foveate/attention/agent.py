@@ -14,7 +14,7 @@ from keras import ops
 from foveate.attention.context import ContextNetwork
 from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
-from foveate.attention.policy import CellPolicy, chosen
+from foveate.attention.policy import CellPolicy, chosen, renormalised
 from foveate.attention.registry import PACKAGE
 
 Scene = dict[str, Any]  # what stays the same in rollouts over a slide
@@ -125,25 +125,35 @@ class Agent(keras.Model):
         and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest (B * M, K),
         the strongest evidence of each class so far; inhibition (B * M, N); allowed (B * M, N), open and not visited.
         """
+        scene = self.scan(overview, tissue, candidates)
+        return scene, self.start(scene, copies)
+
+    def scan(self, overview: Any, tissue: Any, candidates: Any) -> Scene:
+        """The scene of `begin`."""
         columns, index = ops.shape(tissue)[2], ops.maximum(ops.cast(candidates, "int32"), 0)
         cells, salience = self.context_network(overview, tissue, index)
-        open_, dtype = candidates >= 0, self.compute_dtype
-        places = ops.cast(ops.stack([index // columns, index % columns], axis=-1), dtype)
-        allowed = ops.repeat(open_, copies, axis=0)
+        places = ops.cast(ops.stack([index // columns, index % columns], axis=-1), self.compute_dtype)
+        return {"cells": cells, "salience": salience, "places": places, "open": candidates >= 0}
+
+    def start(self, scene: Scene, copies: int = 1) -> Memory:
+        """The memory of `begin`."""
+        allowed, dtype = ops.repeat(scene["open"], copies, axis=0), self.compute_dtype
         zeros = ops.zeros((ops.shape(allowed)[0], self.settings["state"]), dtype)
-        memory = {
+        return {
             "h": zeros,
             "c": zeros,
             "strongest": ops.full((ops.shape(allowed)[0], len(self.settings["classes"])), WEAKEST, dtype),
             "inhibition": ops.zeros_like(allowed, dtype=dtype),
             "allowed": allowed,
         }
-        return {"cells": cells, "salience": salience, "places": places, "open": open_}, memory
 
     def choose(self, scene: Scene, memory: Memory) -> Any:
         """Log-probabilities (B * M, N) of the next candidate."""
-        state = ops.stop_gradient(memory["h"])
-        return self.policy(state, scene["cells"], scene["salience"], memory["inhibition"], memory["allowed"])
+        return renormalised(self.rank(scene, memory), memory["allowed"])
+
+    def rank(self, scene: Scene, memory: Memory) -> Any:
+        """Logits (B * M, N) of the candidates, comparable between slides; also of those that are not allowed."""
+        return self.policy(ops.stop_gradient(memory["h"]), scene["cells"], scene["salience"], memory["inhibition"])
 
     def absorb(self, scene: Scene, memory: Memory, vector: Any, evidence: Any, choice: Any) -> Memory:
         """Take in what was seen at a candidate, (B * M,) int.
@@ -180,7 +190,8 @@ class Agent(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Replay rollouts.
 
-        inputs: overview, tissue and candidates as in `begin`; pixels (B * M, T, S, g, g, 3) uint8, or what
+        inputs: overview, tissue and candidates as in `begin`, or, where the context network does not learn, the scene
+        that it made of them; pixels (B * M, T, S, g, g, 3) uint8, or what
         `GlimpseNetwork.see` made of them, where sight does not learn: seen (B * M, T, features) and seen_logits
         (B * M, T, K); where (B * M, T, 2); choice (B * M, T) int. Returns logits (B * M, T, K) after each fixation;
         log_p (B * M, T, N) before each; log_pi (B * M, T) of what was chosen; baseline (B * M, T) before each.
@@ -195,8 +206,8 @@ class Agent(keras.Model):
         flat, alone = self.glimpse_network.join(*seen, ops.reshape(where, (-1, where.shape[-1])))
         vectors = ops.reshape(flat, (-1, steps, self.settings["features"]))
         evidence = ops.reshape(alone, (-1, steps, len(self.settings["classes"])))
-        copies = ops.shape(where)[0] // ops.shape(inputs["candidates"])[0]
-        scene, memory = self.begin(inputs["overview"], inputs["tissue"], inputs["candidates"], copies)
+        scene = inputs.get("scene") or self.scan(inputs["overview"], inputs["tissue"], inputs["candidates"])
+        memory = self.start(scene, ops.shape(where)[0] // ops.shape(scene["open"])[0])
         logits, log_p, baseline = [], [], []
         for t in range(steps):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])

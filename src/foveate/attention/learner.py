@@ -8,6 +8,7 @@ from keras import ops
 
 from foveate.attention import losses
 from foveate.attention.agent import Agent
+from foveate.attention.policy import renormalised
 
 MAX_LESIONS = 8  # of a slide, in the guide; further ones count in none
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
@@ -108,6 +109,9 @@ def unvisited_lesion(lesion: Any, choice: Any) -> Any:
 class GuideLearner(keras.Model):
     """Trains the policy's first choice on annotated lesion cells, from overviews alone.
 
+    The cells of all slides of a batch compete, also those of slides without a lesion: what is odd in one slide only
+    must not look like tumor in the others.
+
     x: overview, tissue and candidates as in `Agent.begin`; lesion (B, N), 0 for none, k for the k-th.
     """
 
@@ -117,8 +121,11 @@ class GuideLearner(keras.Model):
         self.built = True
 
     def call(self, inputs: dict[str, Any]) -> Any:
-        """Log-probabilities (B, N) of the first candidate."""
-        return self.agent.choose(*self.agent.begin(inputs["overview"], inputs["tissue"], inputs["candidates"]))
+        """Log-probabilities (B, N) of the first candidate, among those of all slides together."""
+        scene, memory = self.agent.begin(inputs["overview"], inputs["tissue"], inputs["candidates"])
+        logits, allowed = self.agent.rank(scene, memory), memory["allowed"]
+        log_p = renormalised(ops.reshape(logits, (1, -1)), ops.reshape(allowed, (1, -1)))
+        return ops.reshape(log_p, ops.shape(logits))
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -128,7 +135,8 @@ class GuideLearner(keras.Model):
         lesion = ops.cast(x["lesion"], "int32")
         target = ops.equal(lesion[:, None], ops.arange(1, MAX_LESIONS + 1)[None, :, None])
         steps = ops.repeat(y_pred[:, None], MAX_LESIONS, axis=1)
-        return ops.mean(losses.guidance(steps, target))
+        here = ops.cast(ops.any(target, axis=(1, 2)), y_pred.dtype)
+        return ops.sum(losses.guidance(steps, target)) / ops.maximum(ops.sum(here), 1.0)
 
 
 class GlimpseLearner(keras.Model):

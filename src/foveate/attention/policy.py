@@ -37,17 +37,15 @@ class CellPolicy(keras.layers.Layer):
         self.query.build(state_shape)
         self.height.build(state_shape)
 
-    def call(self, state: Any, cells: Any, salience: Any, inhibition: Any, allowed: Any) -> Any:
-        """Log-probabilities (B * M, N) over the candidates of B slides, for M rollouts each, side by side.
+    def call(self, state: Any, cells: Any, salience: Any, inhibition: Any) -> Any:
+        """Logits (B * M, N) of the candidates of B slides, for M rollouts each, side by side; see `renormalised`.
 
         state: (B * M, H), detached by the caller. cells: (B, N, C). salience: (B, N). inhibition: (B * M, N).
-        allowed: (B * M, N) bool, at least one a row.
         """
         query = self.query(state) / float(self.features) ** 0.5
         query = ops.reshape(query, (ops.shape(cells)[0], -1, self.features))
         logits = salience[:, None] + ops.einsum("bnc,bmc->bmn", cells, query)
-        logits = ops.reshape(logits, ops.shape(inhibition)) - inhibition
-        return renormalised(logits, allowed)
+        return ops.reshape(logits, ops.shape(inhibition)) - inhibition
 
     def inhibit(self, state: Any, choice: Any, places: Any) -> Any:
         """Inhibition (B * M, N) that fixations leave. choice: (B * M,) candidates. places: (B, N, 2) row, column."""
@@ -61,9 +59,9 @@ class CellPolicy(keras.layers.Layer):
         return {**super().get_config(), "features": self.features, "spread": self.spread}
 
 
-def renormalised(log_p: Any, allowed: Any) -> Any:
+def renormalised(logits: Any, allowed: Any) -> Any:
     """Log-probabilities (R, N) of what is allowed, and NEVER for the rest. allowed: (R, N) bool, at least one a row."""
-    return ops.log_softmax(ops.where(allowed, log_p, NEVER), axis=-1)
+    return ops.log_softmax(ops.where(allowed, logits, NEVER), axis=-1)
 
 
 EXPLORE = ("greedy", "sampled", "random")

@@ -30,8 +30,8 @@ class Rollout:
 
     location_um (B * M, T, 2) x, y; where (B * M, T, 2) as the model gets it; choice (B * M, T) index into the batch's
     candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels (B * M, T, S, g, g, 3);
-    seen: by name (B * M, T, ...), on the device, see `Agent.call`; errors: slide, as a row of the batch -> why its
-    glimpses could not be read (its values mean nothing then).
+    scene, by name (B, ...), and seen (B * M, T, ...): on the device, see `Agent.call`; errors: slide, as a row of the
+    batch -> why its glimpses could not be read (its values mean nothing then).
     """
 
     location_um: NDArray[np.float32]
@@ -40,6 +40,7 @@ class Rollout:
     probability: NDArray[np.float32]
     logits: NDArray[np.float32]
     pixels: NDArray[np.uint8]
+    scene: dict[str, Any]
     seen: dict[str, Any]
     errors: dict[int, SlideError]
 
@@ -150,7 +151,7 @@ class Roller:
         logits = np.stack([ops.convert_to_numpy(answer) for answer in answers], 1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        return Rollout(location_um, where_t, choices, probability, logits, pixels, seen_t, errors)
+        return Rollout(location_um, where_t, choices, probability, logits, pixels, scene, seen_t, errors)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

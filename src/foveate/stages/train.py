@@ -64,14 +64,17 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
     seeded(config.train.seed)
     agent = make_agent(config, session.prior)
     with session.sensor:
-        pretrained = config.train.pretrain_epochs > 0 and session.annotated
-        if not pretrained:
-            log.info("the glimpse network is not pretrained, it learns with the agent")
+        guided, pretrained = (
+            epochs > 0 and session.annotated for epochs in (config.train.guide_epochs, config.train.pretrain_epochs)
+        )
+        for part, before in (("context network", guided), ("glimpse network", pretrained)):
+            if not before:
+                log.info("the %s is not pretrained, it learns with the agent", part)
         session.run(
             [
                 lambda: Guide(session, agent),
                 lambda: Glimpses(session, agent),
-                lambda: Attend(session, agent, sight=not pretrained),
+                lambda: Attend(session, agent, context=not guided, sight=not pretrained),
             ],
         )
         agent.load_weights(out / "checkpoint" / "best.weights.h5")

@@ -21,10 +21,10 @@ def cohort(cohort: Any) -> Any:
     return cohort.tuned(train={"batch": 4})
 
 
-def start(cohort: Any, out: Path, *, sight: bool = False) -> tuple[Session, Attend]:
+def start(cohort: Any, out: Path, *, context: bool = False, sight: bool = False) -> tuple[Session, Attend]:
     session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
     seeded(cohort.config.train.seed)
-    return session, Attend(session, make_agent(cohort.config, session.prior), sight=sight)
+    return session, Attend(session, make_agent(cohort.config, session.prior), context=context, sight=sight)
 
 
 def drawn(attend: Attend, seed: int = 0) -> list[list[str]]:
@@ -70,7 +70,7 @@ def test_dropped_slides_are_in_no_batch(cohort: Any, tmp_path: Path) -> None:
 def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
     session, attend = start(cohort, tmp_path)
     agent = attend._agent
-    sight = {id(v) for layer in agent.glimpse_network.sight for v in layer.weights}
+    fixed = {id(v) for layer in (*agent.glimpse_network.sight, agent.context_network) for v in layer.weights}
     before = {v.path: v.numpy() for v in agent.weights}
     figures = attend.epoch(0)
     parts = {"cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward", "accuracy"}
@@ -81,9 +81,9 @@ def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
     assert figures["learning_rate"] == cohort.config.train.learning_rate
     assert session.state.best == figures["val_loss"]
     for variable in agent.weights:
-        if id(variable) in sight:
+        if id(variable) in fixed:
             np.testing.assert_array_equal(variable.numpy(), before[variable.path])
-    for network in (agent.policy, agent.context_network, agent.core, agent.action_network, agent.baseline_network):
+    for network in (agent.policy, agent.core, agent.action_network, agent.baseline_network):
         assert any(not np.array_equal(v.numpy(), before[v.path]) for v in network.weights), network.name
 
 
@@ -102,6 +102,14 @@ def test_an_epoch_is_the_same_again(cohort: Any, eager: None, tmp_path: Path) ->
         ends.append(np.concatenate([w.ravel() for w in attend._agent.get_weights()]))
     np.testing.assert_array_equal(ends[0], ends[1])
     assert not np.array_equal(ends[0], ends[2])
+
+
+def test_the_context_network_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:
+    _, attend = start(cohort, tmp_path, context=True)
+    network = attend._agent.context_network
+    before = network.get_weights()
+    attend.epoch(0)
+    assert all(not np.array_equal(a, b) for a, b in zip(before, network.get_weights(), strict=True))
 
 
 def test_sight_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:

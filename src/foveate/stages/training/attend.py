@@ -27,15 +27,19 @@ BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  #
 
 
 class Attend(Phase):
-    """Rolls out, replays, updates; the epoch with the lowest validation loss is kept."""
+    """Rolls out, replays, updates; the epoch with the lowest validation loss is kept.
+
+    context, sight : whether the context network, and what turns pixels into evidence, learn here.
+    """
 
     name = "attend"
 
-    def __init__(self, session: Session, agent: Agent, *, sight: bool) -> None:
-        self._session, self._agent, self._sight = session, agent, sight
+    def __init__(self, session: Session, agent: Agent, *, context: bool, sight: bool) -> None:
+        self._session, self._agent, self._context, self._sight = session, agent, context, sight
         settings = session.config.train
         self.epochs = settings.epochs
-        agent.learn_only("context", "query", "height", "core", *(["sight"] if sight else []))
+        learns = {"context": context, "query": True, "height": True, "core": True, "sight": sight}
+        agent.learn_only(*(part for part, does in learns.items() if does))
         weights = LossWeights(
             settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
         )
@@ -93,7 +97,7 @@ class Attend(Phase):
         seen = list(side_by_side(work))
         failed = self._session.drop_failed((len(p), one.errors) for p, one in zip(parts, seen, strict=True))
         x = {
-            **{name: np.concatenate([getattr(b, of) for b in batches]) for name, of in BATCH.items()},
+            **self._looked_over(batches, seen),
             **{name: np.concatenate([getattr(r, name) for r in seen]) for name in ("where", "choice")},
             **self._looked_at(seen),
             "label": np.array([self._session.label[o.slide] for o in slides], np.int32),
@@ -103,6 +107,12 @@ class Attend(Phase):
             ),
         }
         return self.learner.train_on_batch(x, return_dict=True)
+
+    def _looked_over(self, batches: Sequence[Batch], seen: Sequence[Rollout]) -> dict[str, Any]:
+        """The overviews where the context network learns; otherwise the scenes that it made of them."""
+        if self._context:
+            return {name: np.concatenate([getattr(b, of) for b in batches]) for name, of in BATCH.items()}
+        return {"scene": {name: ops.concatenate([one.scene[name] for one in seen]) for name in seen[0].scene}}
 
     def _looked_at(self, seen: Sequence[Rollout]) -> dict[str, Any]:
         """The pixels where sight learns; otherwise what was made of them, so that it is not made once more."""

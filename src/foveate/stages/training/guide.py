@@ -23,22 +23,25 @@ class Guide(Phase):
     def __init__(self, session: Session, agent: Agent) -> None:
         self._session = session
         self._slides = [o for o in session.enrolled if session.lesion_cells(o).any()]
+        self._normal = [o for o in session.enrolled if not session.label[o.slide]]
         settings = session.config.train
         self.epochs = settings.guide_epochs if self._slides else 0
         agent.learn_only("context", "query")
         self.learner = GuideLearner(agent)
-        steps = -(-len(self._slides) // settings.batch) * max(1, self.epochs)
+        self._size = max(1, settings.batch // 2) if self._normal else settings.batch
+        steps = -(-len(self._slides) // self._size) * max(1, self.epochs)
         rate = keras.optimizers.schedules.CosineDecay(2e-3, max(1, steps))
         self.learner.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 
     def epoch(self, number: int) -> dict[str, float]:
-        """One pass over the slides with annotated lesions."""
-        session, size = self._session, self._session.config.train.batch
+        """One pass over the slides with annotated lesions, with as many negative ones."""
+        session, size = self._session, self._size
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         order = rng.permutation(len(self._slides))
         done = []
         for first in progress(range(0, len(order), size), f"guide {number + 1}/{self.epochs}"):
             slides = [self._slides[k] for k in order[first : first + size]]
+            slides += [self._normal[k] for k in rng.permutation(len(self._normal))[: len(slides)]]
             batch = make_batch(
                 slides, session.shape, session.config.tissue.cell_share, rng.integers(8, size=len(slides))
             )
