@@ -70,9 +70,9 @@ class Attend(Phase):
         if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
             session.state.best = val.get("val_loss", 0.0)
             save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
-        glimpses = len(batches) * settings.batch * settings.copies * self._count
-        glimpses += len(session.val) * val.get("val_glimpses", self._count)
-        figures = {"glimpses": float(glimpses), "waited_s": self._waited_s() - waited}
+        rollouts = len(batches) * settings.batch * settings.copies
+        glimpses = float(rollouts * self._count) + len(session.val) * val.get("val_glimpses", self._count)
+        figures = {"glimpses": glimpses, "waited_s": self._waited_s() - waited}
         return {**mean_of(done), **val, "learning_rate": learning_rate, **figures}
 
     def over(self) -> bool:
