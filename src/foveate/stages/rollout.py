@@ -26,16 +26,17 @@ Turns = Generator[None, None, Done]  # work that gives the turn away while it wa
 
 @dataclass(frozen=True)
 class Rollout:
-    """B slides, M copies of each side by side, T fixations, of which each rollout made the first `looked`.
+    """B slides, M copies of each side by side, T fixations.
 
-    looked (B * M,); location_um (B * M, T, 2) x, y; where (B * M, T, 2) as the model gets it; choice (B * M, T) index
-    into the batch's candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels
-    (B * M, T, S, g, g, 3). After the stop location_um is NaN, logits stay as they were and all else is 0. seen: by name
-    (B * M, steps until all had stopped, ...), on the device, see `Agent.call`; errors: slide, as a row of the batch ->
-    why its glimpses could not be read (its values mean nothing then).
+    location_um (B * M, T, 2) x, y; where (B * M, T, 2) as the model gets it; choice (B * M, T) index into the batch's
+    candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels (B * M, T, S, g, g, 3);
+    seen: by name (B * M, T, ...), on the device, see `Agent.call`; errors: slide, as a row of the batch -> why its
+    glimpses could not be read (its values mean nothing then).
+
+    looked (B * M,): how many of the fixations were made. After them logits stay as they were, location_um is NaN, and
+    where, choice, probability and pixels are 0. Where all rollouts of the batch stopped, seen ends.
     """
 
-    looked: NDArray[np.int64]
     location_um: NDArray[np.float32]
     where: NDArray[np.float32]
     choice: NDArray[np.int32]
@@ -44,6 +45,7 @@ class Rollout:
     pixels: NDArray[np.uint8]
     seen: dict[str, Any]
     errors: dict[int, SlideError]
+    looked: NDArray[np.int64]
 
 
 class Looks:
@@ -168,7 +170,7 @@ class Roller:
         logits = np.take_along_axis(logits, last[..., None], axis=1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        return Rollout(looked, location_um, where, choice, probability, logits, pixels, seen_t, errors)
+        return Rollout(location_um, where, choice, probability, logits, pixels, seen_t, errors, looked)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:
