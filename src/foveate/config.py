@@ -82,6 +82,7 @@ class Train:
     entropy: float
     baseline: float
     discount: float
+    price: float
 
 
 @dataclasses.dataclass(frozen=True)

@@ -219,6 +219,53 @@ def test_the_temperature_weakens_the_evidence_and_not_the_prior(make_agent: Call
     np.testing.assert_allclose(raw, odds / odds.sum(1, keepdims=True), rtol=1e-5)
 
 
+def test_a_stop_network_changes_nothing_else(
+    make_agent: Callable[..., Agent], agent: Agent, rollout: dict[str, Any], run: Run
+) -> None:
+    plain, stopping = run(agent, rollout), run(make_agent(stop=True), rollout)
+    assert set(stopping) == {*plain, "stop"}
+    for name in plain:
+        np.testing.assert_array_equal(stopping[name], plain[name])
+    assert stopping["stop"].shape == (4, 5)
+    assert np.ptp(stopping["stop"], axis=0).min() > 1e-4  # it depends on what was seen
+    assert np.ptp(stopping["stop"], axis=1).min() > 1e-5
+
+
+def test_a_rollout_stops_where_the_replay_says(
+    make_agent: Callable[..., Agent], rollout: dict[str, Any], run: Run
+) -> None:
+    agent = make_agent(stop=True)
+    middle = float(np.median(run(agent, rollout)["stop"][:, 0]))
+    agent.stop_network.logit.bias.assign_add([-middle])
+    expected = run(agent, rollout)["stop"][:, 0] > 0
+    assert expected.sum() == 2
+    steps = Steps(agent, "greedy")
+    scene, memory = steps.begin(rollout["overview"], rollout["tissue"], rollout["candidates"])
+    seen = [rollout[name][:, 0] for name in ("pixels", "where", "choice")]
+    memory, *_ = steps.absorb(scene, memory, *seen)
+    np.testing.assert_array_equal(ops.convert_to_numpy(steps.enough(memory)), expected)
+
+
+def test_enough_reads_what_the_answer_reads(make_agent: Callable[..., Agent], rollout: dict[str, Any]) -> None:
+    agent = make_agent(stop=True)
+    _, memory = begun(agent, rollout)
+    before = np.asarray(agent.enough(memory))
+    assert before.shape == (4,)
+    for name in ("h", "strongest"):
+        assert np.abs(np.asarray(agent.enough(memory | {name: memory[name] + 1})) - before).min() > 1e-4
+
+
+def test_without_a_stop_network_it_cannot_be_asked(agent: Agent, rollout: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no stop network"):
+        agent.enough(begun(agent, rollout)[1])
+
+
+def test_a_model_from_before_stop_networks_has_none(make_agent: Callable[..., Agent]) -> None:
+    config = make_agent().get_config()
+    del config["stop"]
+    assert Agent.from_config(config).stop_network is None
+
+
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_temperature_is_above_zero(make_agent: Callable[..., Agent], temperature: float) -> None:
     with pytest.raises(ValueError, match="temperature must be a number above 0"):
@@ -232,7 +279,7 @@ def test_a_model_from_before_temperatures_has_temperature_one(make_agent: Callab
 
 
 def test_settings_make_the_same_agent_again(make_agent: Callable[..., Agent]) -> None:
-    agent = make_agent(prior=[0.7, 0.1, 0.1, 0.1], temperature=1.5, inhibition_um=200.0, name="reader")
+    agent = make_agent(prior=[0.7, 0.1, 0.1, 0.1], temperature=1.5, inhibition_um=200.0, stop=True, name="reader")
     config = json.loads(json.dumps(agent.get_config()))
     made = Agent.from_config(config)
     assert made.settings == agent.settings
@@ -242,7 +289,7 @@ def test_settings_make_the_same_agent_again(make_agent: Callable[..., Agent]) ->
 def test_a_saved_agent_is_the_same_agent(
     make_agent: Callable[..., Agent], rollout: dict[str, Any], tmp_path: Path, run: Run
 ) -> None:
-    agent = make_agent(seed=3, prior=[0.7, 0.1, 0.1, 0.1])
+    agent = make_agent(seed=3, prior=[0.7, 0.1, 0.1, 0.1], stop=True)
     agent.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     assert type(loaded) is Agent
@@ -258,16 +305,23 @@ PARTS: dict[str, Callable[[Agent], list[Any]]] = {
     "query": lambda a: [a.policy.query],
     "height": lambda a: [a.policy.height],
     "sight": lambda a: [*a.glimpse_network.eye.towers, a.glimpse_network.seen, a.glimpse_network.evidence],
-    "core": lambda a: [a.glimpse_network.what_and_where, a.core, a.action_network, a.baseline_network],
+    "core": lambda a: [
+        a.glimpse_network.what_and_where,
+        a.core,
+        a.action_network,
+        a.baseline_network,
+        *([a.stop_network] if a.stop_network else []),
+    ],
 }
 
 
 CHOICES = [["context", "query"], ["sight"], ["context", "query", "height", "core"], [*PARTS], []]
 
 
+@pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize("parts", CHOICES)
-def test_only_the_named_parts_learn(make_agent: Callable[..., Agent], parts: list[str]) -> None:
-    agent = make_agent()
+def test_only_the_named_parts_learn(make_agent: Callable[..., Agent], parts: list[str], stop: bool) -> None:
+    agent = make_agent(stop=stop)
     every = {v.path for v in agent.trainable_variables}
     agent.learn_only("height", "sight")  # what was set before does not matter
     agent.learn_only(*parts)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from foveate.attention import losses
 from foveate.attention.agent import Agent
 from foveate.attention.learner import (
     MAX_LESIONS,
     PARTS,
+    STOP_PARTS,
     GlimpseLearner,
     GuideLearner,
     Learner,
@@ -304,3 +307,66 @@ def test_reinforce_alone_finds_where_the_answer_is(make_agent: Callable[..., Age
     _, log_p = policy(fresh)
     assert (log_p.argmax(1) == dark).mean() > 0.9
     assert np.exp(log_p[np.arange(64), dark]).mean() > 0.9
+
+
+PRICED = dataclasses.replace(WEIGHTS, price=0.25)
+
+
+def stopping(agent: Agent, x: dict[str, Any]) -> Any:
+    """The part of the loss that is about stopping."""
+    return hybrid_loss(x, agent(x), PRICED, PRICED.entropy)[0]["stop"]
+
+
+def whole(agent: Agent, x: dict[str, Any]) -> Any:
+    return hybrid_loss(x, agent(x), PRICED, PRICED.entropy)[1]
+
+
+def test_only_the_stop_network_learns_from_stopping(
+    make_agent: Callable[..., Agent], x: dict[str, Any], weight_gradients_of: Gradients
+) -> None:
+    agent, plain = make_agent(stop=True), make_agent()
+    found = weight_gradients_of(stopping, agent, x)
+    own = {v.path for v in agent.stop_network.weights}
+    assert {path for path, gradient in found.items() if gradient.any()} == own
+    # the others learn what they learn without it, and it learns from nothing else
+    every, others = weight_gradients_of(whole, agent, x), weight_gradients_of(whole, plain, x)
+    rest = [gradient for path, gradient in every.items() if path not in own]
+    for gradient, expected in zip(rest, others.values(), strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    for path in own:
+        np.testing.assert_allclose(every[path], found[path], atol=1e-6)
+
+
+def test_stopping_has_figures_of_its_own(make_agent: Callable[..., Agent], x: dict[str, Any], run: Run) -> None:
+    agent = make_agent(stop=True)
+    replay = run(agent, x)
+    rows, total = hybrid_loss(x, replay, PRICED, PRICED.entropy)
+    plain, rest = hybrid_loss(x, {k: v for k, v in replay.items() if k != "stop"}, PRICED, PRICED.entropy)
+    assert (set(rows), set(plain)) == ({*PARTS, *STOP_PARTS}, set(PARTS))
+    p_stop = losses.stop_distribution(ops.array(replay["stop"]))
+    cost = losses.stop_cost(p_stop, ops.array(replay["logits"]), x["label"], 0.25)
+    np.testing.assert_allclose(np.asarray(total), np.asarray(rest) + np.asarray(cost), rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(rows["mean_glimpses"]), np.asarray(p_stop) @ [1, 2, 3], rtol=1e-5)
+    learner = Learner(agent, PRICED)
+    learner.compile(keras.optimizers.SGD(1.0), run_eagerly=EAGER)
+    figures = learner.train_on_batch(x, return_dict=True)
+    assert set(figures) == {"loss", *PARTS, *STOP_PARTS}
+    assert figures["stop"] == pytest.approx(float(ops.mean(cost)), rel=1e-4)
+
+
+def test_a_high_price_makes_it_stop_and_none_lets_it_see_what_helps(
+    make_agent: Callable[..., Agent], x: dict[str, Any]
+) -> None:
+    means = {}
+    for price in (0.0, 5.0):
+        agent = make_agent(stop=True)
+        agent.action_network.kernel.assign(5 * agent.action_network.kernel)
+        agent.learn_only()
+        agent.stop_network.trainable = True
+        learner = Learner(agent, dataclasses.replace(WEIGHTS, price=price))
+        learner.compile(keras.optimizers.Adam(0.1), run_eagerly=EAGER)
+        for _ in range(30):
+            figures = learner.train_on_batch(x, return_dict=True)
+        means[price] = figures["mean_glimpses"]
+    assert means[5.0] < 1.05
+    assert means[0.0] > 1.2

@@ -195,3 +195,50 @@ def test_copies_are_averaged_as_probabilities() -> None:
     p = np.array([[0.9, 0.1], [0.3, 0.7], [0.5, 0.5], [0.5, 0.5]], "float32")[:, None]
     found = np.exp(ops.convert_to_numpy(losses.average_copies(np.log(p), 2)))
     np.testing.assert_allclose(found[:, 0], [[0.6, 0.4], [0.5, 0.5]], rtol=1e-5)
+
+
+STOP = [[0.0, math.log(1 / 3), 9.0]]  # s = 1/2, 1/4, and the last, which is sure to stop
+
+
+def test_the_distribution_of_the_stop() -> None:
+    # 1/2; 1/2 * 1/4; 1/2 * 3/4, whatever the last logit is
+    for last in (9.0, -9.0):
+        close(losses.stop_distribution(tensor([[*STOP[0][:2], last]])), [[1 / 2, 1 / 8, 3 / 8]])
+    close(losses.stop_distribution(tensor([[-3.0], [3.0]])), [[1], [1]])
+    close(losses.stop_distribution(tensor([[200, 0, 0], [-200, 200, 0]])), [[1, 0, 0], [0, 1, 0]])
+
+
+def test_the_mean_number_of_glimpses() -> None:
+    close(losses.mean_glimpses(losses.stop_distribution(tensor(STOP))), [1 / 2 + 2 / 8 + 9 / 8])
+
+
+def test_the_cost_of_stopping_is_the_expected_one() -> None:
+    p = np.array([[1 / 2, 3 / 4, 1 / 4]])  # of the label
+    logits = tensor(np.log(np.stack([p, 1 - p], -1)))
+    by_hand = math.log(1 / 2) / 2 + math.log(3 / 4) / 8 + 3 * math.log(1 / 4) / 8 - 0.1 * 15 / 8
+    found = losses.stop_cost(losses.stop_distribution(tensor(STOP)), logits, np.array([0]), 0.1)
+    close(found, [-by_hand])
+
+
+def test_the_gradient_of_stopping_is_the_mean_of_reinforce(gradients_of: Gradients) -> None:
+    """Over all times tau to stop: P(tau) R_tau grad log P(tau), with log P(tau) of sigmoid units (Williams 1992)."""
+    rng, price = np.random.default_rng(0), 0.2
+    stop, logits = rng.normal(size=(2, 4)), rng.normal(size=(2, 4, 3))
+    label = np.array([2, 0])
+    s = 1 / (1 + np.exp(-stop))
+    log_p = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    returns = log_p[[0, 1], :, label] - price * np.arange(1, 5)
+    expected = np.zeros((2, 4))
+    for tau in range(4):
+        stops, on = (s[:, tau] if tau < 3 else 1.0), np.prod(1 - s[:, :tau], axis=1)
+        score = np.zeros((2, 4))
+        score[:, :tau] = -s[:, :tau]
+        if tau < 3:
+            score[:, tau] = 1 - s[:, tau]
+        expected += (stops * on * returns[:, tau])[:, None] * score
+    into_stop, into_logits = gradients_of(
+        lambda stop, logits: losses.stop_cost(losses.stop_distribution(stop), logits, label, price), stop, logits
+    )
+    np.testing.assert_allclose(into_stop, -expected, atol=1e-6)
+    assert np.abs(expected[:, :3]).min() > 1e-3
+    assert not into_logits.any()

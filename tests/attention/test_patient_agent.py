@@ -283,6 +283,27 @@ def test_the_encoder_of_the_slides_agent_is_kept(
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_stop_network_of_the_slides_agent_is_kept_and_has_no_say(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., Any], tmp_path: Path
+) -> None:
+    slides = make_agent(stop=True)
+    slides.stop_network.logit.bias.assign([50.0])  # it would stop at once
+    keras.utils.set_random_seed(0)
+    agent = PatientAgent.over(slides, *RULE)
+    keras.utils.set_random_seed(0)
+    plain = PatientAgent.over(make_agent(), *RULE)
+    stop = {v.path for v in agent.slides.stop_network.weights}
+    assert not stop & {v.path for v in agent.trainable_variables}
+    agent.save(tmp_path / "patient.keras")
+    loaded = keras.saving.load_model(tmp_path / "patient.keras", compile=False, safe_mode=True)
+    for a, b in zip(slides.get_weights(), loaded.slides.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    answers = [
+        ops.convert_to_numpy(roll(each, slides_of(make_rollout), "greedy", 1)["answer"]) for each in (loaded, plain)
+    ]
+    np.testing.assert_array_equal(*answers)
+
+
 def test_static_rankings_are_no_way_to_explore_a_patient(make_agent: Callable[..., Agent]) -> None:
     with pytest.raises(ValueError, match="Received: salience"):
         PatientSteps(fresh(make_agent), "salience")

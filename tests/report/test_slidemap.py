@@ -30,6 +30,7 @@ def make_fixations(um) -> Fixations:
         glimpses=np.zeros((count, 2, 8, 8, 3), np.uint8),
         scales_mpp=(1.0, 20.0),
         fold="0",
+        budget=count,
     )
 
 

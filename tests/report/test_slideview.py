@@ -29,6 +29,7 @@ def fixations() -> Fixations:
         glimpses=np.zeros((2, 3, 50, 50, 3), np.uint8),
         scales_mpp=(1.0, 4.0, 32.0),
         fold="2",
+        budget=2,
     )
 
 
@@ -55,6 +56,9 @@ def test_facts(overview, fixations):
     assert facts["Path"] == "a.svs"
     assert facts["Fold"] == "2"
     assert "Pictures" not in facts
+    assert "Glimpses" not in facts
+    early = slide_view(ROW, status, overview, dataclasses.replace(fixations, budget=16))
+    assert dict(early.facts)["Glimpses"] == "2 of 16, then enough was seen"
 
 
 def test_pictures_of_an_ensemble_say_whose_they_are(overview, fixations):

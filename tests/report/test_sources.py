@@ -127,3 +127,23 @@ def test_the_model_of_the_slides_fold_is_chosen(tmp_path):
         assert found is not None
         assert found.fold == (fold or "0")
         assert found.policy_probability.tolist() == [value]
+
+
+def test_fixations_end_where_it_stopped(tmp_path):
+    with h5py.File(tmp_path / "0.h5", "w") as file:
+        file.attrs.update(fold="0", weights_sha256="ab", scales_mpp=(1.0,), glimpse_px=2, n_glimpses=3)
+        group = file.create_group("learned")
+        group["slide"], group["looked"] = ["a", "b"], [1, 3]
+        for name, shape in (
+            ("running", (4,)),
+            ("location_um", (2,)),
+            ("location_l0", (2,)),
+            ("glimpses", (1, 2, 2, 3)),
+        ):
+            group[name] = np.ones((2, 3, *shape))
+        group["policy_probability"] = np.ones((2, 3))
+    for slide, count in (("a", 1), ("b", 3)):
+        found = Predictions([tmp_path / "0.h5"]).of(slide, "0")
+        arrays = (found.running, found.location_um, found.location_l0, found.policy_probability, found.glimpses)
+        assert [len(values) for values in arrays] == [count] * 5
+        assert found.budget == 3

@@ -174,7 +174,7 @@ def test_what_the_file_says_about_itself(setup: Setup, predicted: dict[str, Any]
 def test_every_slide_is_predicted_by_both_policies(predicted: dict[str, Any]) -> None:
     shapes = {k: v.shape for k, v in predicted.items() if isinstance(v, np.ndarray)}
     each = {
-        "probabilities": (3, 4), "uncalibrated": (3, 4), "running": (3, T, 4),
+        "probabilities": (3, 4), "uncalibrated": (3, 4), "running": (3, T, 4), "looked": (3,),
         "location_um": (3, T, 2), "location_l0": (3, T, 2), "policy_probability": (3, T),
     }  # fmt: skip
     expected = {f"{policy}/{name}": shape for policy in ("learned", "random") for name, shape in each.items()}
@@ -184,6 +184,7 @@ def test_every_slide_is_predicted_by_both_policies(predicted: dict[str, Any]) ->
     for policy in ("learned", "random"):
         running = predicted[f"{policy}/running"]
         np.testing.assert_allclose(running.sum(-1), 1, rtol=1e-5)
+        assert predicted[f"{policy}/looked"].tolist() == [T] * 3
         np.testing.assert_array_equal(predicted[f"{policy}/probabilities"], running[:, -1])
         assert (predicted[f"{policy}/policy_probability"] > 0).all()
         assert (predicted[f"{policy}/policy_probability"] <= 1).all()
@@ -232,6 +233,29 @@ def test_probabilities_are_the_model_s_with_prior_and_temperature(setup: Setup, 
     raw = np.exp(logits[-1]) * PRIOR
     np.testing.assert_allclose(predicted["learned/uncalibrated"][row], raw / raw.sum(), rtol=1e-3)
     assert overviews["plain"].thumbnail.shape == (48, 64, 3)
+
+
+def test_a_model_with_a_stop_network_looks_until_it_has_seen_enough(
+    setup: Setup, predicted: dict[str, Any], tmp_path: Path
+) -> None:
+    agent = load_agent(setup.weights)
+    config = agent.get_config() | {"stop": True}
+    stopping = Agent.from_config(config)
+    stopping.build()
+    stopping.set_weights([*agent.get_weights(), *stopping.stop_network.get_weights()])
+    stopping.stop_network.logit.bias.assign([50.0])
+    stopping.save(tmp_path / "model.keras")
+    made = dataclasses.replace(setup, weights=tmp_path / "model.keras").run(tmp_path / "2.h5")
+    assert made["attrs"]["n_glimpses"] == T
+    for policy in ("learned", "random"):
+        assert made[f"{policy}/looked"].tolist() == [1] * 3
+        for name in ("running", "location_um", "location_l0", "policy_probability"):
+            ours, theirs = made[f"{policy}/{name}"], predicted[f"{policy}/{name}"]
+            assert ours.shape == theirs.shape
+            np.testing.assert_array_equal(ours[:, 0], theirs[:, 0])
+        np.testing.assert_array_equal(made[f"{policy}/probabilities"], predicted[f"{policy}/running"][:, 0])
+        assert np.isnan(made[f"{policy}/location_l0"][:, 1:]).all()
+    assert not made["learned/glimpses"][:, 1:].any()
 
 
 def test_predictions_are_the_same_every_time(setup: Setup, predicted: dict[str, Any], tmp_path: Path) -> None:

@@ -36,6 +36,19 @@ def roller(agent: Agent, sensor: GlimpseSensor) -> Roller:
     return Roller(agent, sensor, "greedy")
 
 
+@pytest.fixture
+def stopping(tiny_config: Config) -> Agent:
+    """An agent with a stop network, which looks as `agent` does and begins with one logit for any state."""
+    glimpse = dataclasses.replace(tiny_config.glimpse, px=PX, scales_mpp=SCALES)
+    train = dataclasses.replace(tiny_config.train, price=0.1)
+    return make_agent(dataclasses.replace(tiny_config, glimpse=glimpse, train=train), [0.25] * 4)
+
+
+def lean(agent: Agent, logit: float) -> None:
+    """Let the stop network say `logit` in every state."""
+    agent.stop_network.logit.set_weights([np.zeros((64, 1)), np.array([logit])])
+
+
 def batch_of(*overviews: StoredOverview, orientation: Any = None) -> Batch:
     shape = common_shape(overviews, 0.25)
     side = max(shape.rows, shape.columns)
@@ -224,3 +237,74 @@ def test_rollouts_side_by_side_are_those_of_one_after_the_other(
         for name in ("location_um", "choice", "pixels", "logits", "probability"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         np.testing.assert_array_equal(out[k], a.pixels[0])
+
+
+RECORDED = ("looked", "location_um", "where", "choice", "probability", "logits", "pixels")
+
+
+@pytest.mark.parametrize("how", ["greedy", "random"])
+def test_a_rollout_that_stops_at_once_reads_no_more(
+    stopping: Agent, sensor: GlimpseSensor, wide: Any, small: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lean(stopping, 0.1)
+    asked: list[int] = []
+    start = sensor.start
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sensor, "start", lambda overviews, *rest: (asked.append(len(overviews)), start(overviews, *rest))[1]
+        )
+        made = Roller(stopping, sensor, how, stop=True).run(batch_of(wide, small), 3, np.random.default_rng(0))
+    assert asked == [2]
+    assert made.looked.tolist() == [1, 1]
+    whole = Roller(stopping, sensor, how).run(batch_of(wide, small), 3, np.random.default_rng(0))
+    assert whole.looked.tolist() == [3, 3]
+    for name in RECORDED[1:]:
+        np.testing.assert_array_equal(getattr(made, name)[:, 0], getattr(whole, name)[:, 0])
+    assert np.isnan(made.location_um[:, 1:]).all()
+    for name in ("where", "choice", "probability", "pixels"):
+        assert getattr(made, name).shape == getattr(whole, name).shape
+        assert not getattr(made, name)[:, 1:].any()
+    np.testing.assert_array_equal(made.logits, whole.logits[:, :1].repeat(3, axis=1))
+
+
+@pytest.mark.parametrize("how", ["greedy", "random"])
+def test_one_that_never_stops_is_the_one_without(
+    stopping: Agent, sensor: GlimpseSensor, wide: Any, small: Any, how: str
+) -> None:
+    lean(stopping, -0.1)
+    made, plain = (
+        Roller(stopping, sensor, how, copies=2, stop=stop).run(batch_of(wide, small), 4, np.random.default_rng(0))
+        for stop in (True, False)
+    )
+    for name in RECORDED:
+        np.testing.assert_array_equal(getattr(made, name), getattr(plain, name))
+    for name in plain.seen:
+        np.testing.assert_array_equal(made.seen[name], plain.seen[name])
+
+
+def test_an_agent_without_a_stop_network_never_stops(agent: Agent, sensor: GlimpseSensor, wide: Any) -> None:
+    assert Roller(agent, sensor, "greedy", stop=True).run(batch_of(wide), 2).looked.tolist() == [2]
+
+
+def test_each_rollout_stops_by_itself(stopping: Agent, sensor: GlimpseSensor, wide: Any, small: Any) -> None:
+    rng = np.random.default_rng(5)
+    for layer in (stopping.stop_network.logit, stopping.core, stopping.action_network):
+        layer.set_weights([w + rng.normal(size=w.shape) for w in layer.get_weights()])
+    batch = batch_of(wide, small)
+    whole = Roller(stopping, sensor, "random", copies=4).run(batch, 5, np.random.default_rng(0))
+    x = {"overview": batch.image, "tissue": batch.tissue, "candidates": batch.candidates}
+    x |= {name: getattr(whole, name) for name in ("pixels", "where", "choice")}
+    stop = stopping(x)["stop"].numpy()[:, :-1]  # after the last there is nothing to decide
+    bias = stopping.stop_network.logit.bias
+    bias.assign_add([-np.quantile(stop, 0.8)])
+    stop = stopping(x)["stop"].numpy()[:, :-1] > 0
+    expected = np.where(stop.any(1), stop.argmax(1) + 1, 5)
+    assert len(set(expected.tolist())) >= 3  # that says something
+    made = Roller(stopping, sensor, "random", copies=4, stop=True).run(batch, 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(made.looked, expected)
+    for row, count in enumerate(expected):
+        for name in RECORDED[1:]:
+            ours, theirs = (getattr(of, name)[row, :count] for of in (made, whole))
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert (made.logits[row, count:] == made.logits[row, count - 1]).all()
+        assert not made.pixels[row, count:].any()

@@ -56,8 +56,9 @@ def write_predictions(
     slides: dict[str, tuple[list[float], list[float]]],
     failed: dict[str, str],
     temperature: float = 1.0,
+    glimpses: int = 16,
 ) -> Path:
-    """slides: to the probabilities of the learned and the random policy."""
+    """slides: to the probabilities of the learned and the random policy, which looks once less."""
     path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
         file.attrs.update(fold=fold, temperature=temperature)
@@ -67,6 +68,7 @@ def write_predictions(
             if slides:
                 group.create_dataset("slide", data=list(slides), dtype=h5py.string_dtype())
                 group["probabilities"] = np.array([both[k] for both in slides.values()], np.float32)
+                group["looked"] = np.array([glimpses - k] * len(slides))
                 group["uncalibrated"] = np.array([UNCALIBRATED] * len(slides), np.float32)
     return path
 
@@ -106,6 +108,7 @@ def test_probabilities_of_both_policies(cohort: Run) -> None:
         "0.1", "0.9", "1.25e-09", "0",
     ]  # fmt: skip
     assert (row["prediction"], row["random_prediction"]) == ("macro", "negative")
+    assert (row["glimpses"], row["random_glimpses"]) == ("16", "15")
     assert float(row["random_p_negative"]) == pytest.approx(0.7)
 
 
@@ -173,7 +176,8 @@ class Folds:
     def file(self, fold: str, *slides: str, **failed: str) -> Path:
         """Predictions: fold 0 is sure, fold 1 is not."""
         values = dict.fromkeys(slides, self.sure if fold == "0" else self.unsure)
-        return write_predictions(self.folder / f"{fold}.h5", fold, values, failed, 0.5 if fold == "0" else 2.0)
+        temperature, glimpses = (0.5, 4) if fold == "0" else (2.0, 9)
+        return write_predictions(self.folder / f"{fold}.h5", fold, values, failed, temperature, glimpses)
 
 
 def test_slides_in_no_fold_get_the_mean_of_all_folds(tmp_path: Path) -> None:
@@ -190,6 +194,7 @@ def test_slides_in_no_fold_get_the_mean_of_all_folds(tmp_path: Path) -> None:
     }
     assert [float(rows["out"][f"uncalibrated_p_{c}"]) for c in names] == pytest.approx(UNCALIBRATED, rel=1e-5)
     assert [rows[slide]["temperature"] for slide in ("a", "b", "out")] == ["0.5", "2", "1"]
+    assert [rows[slide]["glimpses"] for slide in ("a", "b", "out")] == ["4", "9", "6.5"]
     assert float(rows["a"]["p_macro"]) == 1
     assert float(rows["b"]["p_macro"]) == 0
 

@@ -63,6 +63,18 @@ def test_the_agent_is_made_by_the_configuration(tiny_config: Config) -> None:
     assert given == [16, 16.0, 128.0, 8, 8, 8]
 
 
+def test_a_price_makes_a_stop_network(tiny_config: Config) -> None:
+    priced = dataclasses.replace(tiny_config, train=dataclasses.replace(tiny_config.train, price=0.01))
+    seeded(0)
+    plain = train.make_agent(tiny_config, [0.25] * 4)
+    seeded(0)
+    stopping = train.make_agent(priced, [0.25] * 4)
+    assert plain.stop_network is None
+    assert stopping.stop_network is not None
+    for one, other in zip(plain.weights, stopping.weights, strict=False):  # the others begin as they would
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 def test_what_a_training_leaves(cohort: Any, trained: Path) -> None:
     rows = history(trained)
     assert [(row["phase"], row["epoch"]) for row in rows] == EPOCHS
@@ -107,7 +119,7 @@ def test_the_temperature_is_that_of_the_kept_weights(
         patch.setattr(Attend, "epoch", None)  # no epoch is repeated
         agent = run(bold, tmp_path / "out")
     session = Session(bold.config, bold.samples, bold.fold, bold.overviews, tmp_path)
-    logits, labels = answers(session, Roller(agent, session.sensor, "greedy"))
+    logits, labels, _ = answers(session, Roller(agent, session.sensor, "greedy"))
     assert agent.settings["temperature"] == fit_temperature(logits, labels, session.prior).temperature != 1
 
 

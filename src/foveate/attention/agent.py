@@ -16,6 +16,7 @@ from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
 from foveate.attention.policy import CellPolicy, chosen, renormalised
 from foveate.attention.registry import PACKAGE
+from foveate.attention.stop import StopNetwork
 
 Scene = dict[str, Any]  # what stays the same in rollouts over a slide
 Memory = dict[str, Any]  # what a rollout changes
@@ -25,6 +26,9 @@ WEAKEST = -5.0  # log-probability of a class before anything was seen
 @keras.saving.register_keras_serializable(PACKAGE)
 class Agent(keras.Model):
     """Glimpse network, LSTM core, cell policy, action network and baseline (Mnih et al. 2014, figure 1).
+
+    And, if wanted, a stop network (Yarin 2017). Rollouts go on or stop as the `Roller` of a stage wants it; what is
+    replayed always has all steps.
 
     What the model expects of the sensor is part of it, so that a weights file says how it must be used.
 
@@ -40,6 +44,7 @@ class Agent(keras.Model):
         nothing of it; `probabilities` puts it back.
     temperature : what the logits are divided by there, above 0, so that they are no surer than they are right.
     encoder : a given image encoder in place of the glimpse network's own towers.
+    stop : whether there is a stop network, which says after each fixation whether enough has been seen.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class Agent(keras.Model):
         temperature: float = 1.0,
         encoder: Encoder | None = None,
         stain_od: Sequence[float] = (),
+        stop: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +86,7 @@ class Agent(keras.Model):
             "prior": prior or [1 / len(classes)] * len(classes),
             "temperature": temperature,
             "stain_od": list(stain_od),
+            "stop": stop,
         }
         self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), encoder, name="glimpse_network")
         self.core = keras.layers.LSTMCell(state, name="core")
@@ -87,21 +94,26 @@ class Agent(keras.Model):
         self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")
         self.action_network = keras.layers.Dense(len(classes), kernel_initializer="zeros", name="action_network")
         self.baseline_network = keras.layers.Dense(1, name="baseline_network")
+        self.stop_network = StopNetwork(name="stop_network") if stop else None  # last: the others draw what they drew
 
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
         state = (None, self.settings["state"])
+        sight = (None, self.settings["state"] + len(self.settings["classes"]))
         self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
         self.policy.build(state)
-        self.action_network.build((None, self.settings["state"] + len(self.settings["classes"])))
+        self.action_network.build(sight)
         self.baseline_network.build(state)
+        if self.stop_network is not None:
+            self.stop_network.build(sight)
         self.built = True
 
     def learn_only(self, *parts: str) -> None:
         """Let only these parts learn: context; query and height (of the policy); sight (of the glimpse network); core.
 
+        What reads the core's state, the answer, the baseline and the stop network, belongs to the core.
         Call it before the model that trains the agent is compiled.
         """
         layers = {
@@ -111,6 +123,8 @@ class Agent(keras.Model):
             "sight": self.glimpse_network.sight,
             "core": [self.glimpse_network.what_and_where, self.core, self.action_network, self.baseline_network],
         }
+        if self.stop_network is not None:
+            layers["core"].append(self.stop_network)
         for name, group in layers.items():
             for layer in group:
                 layer.trainable = name in parts
@@ -178,6 +192,15 @@ class Agent(keras.Model):
         """
         return self.action_network(ops.concatenate([memory["h"], memory["strongest"]], -1))
 
+    def enough(self, memory: Memory) -> Any:
+        """Logits (B,) of having seen enough: the stop network on what `answer` reads, detached.
+
+        Raises ValueError for an agent without a stop network.
+        """
+        if self.stop_network is None:
+            raise ValueError("this agent has no stop network")
+        return self.stop_network(ops.stop_gradient(ops.concatenate([memory["h"], memory["strongest"]], -1)))
+
     def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
         """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
 
@@ -191,10 +214,11 @@ class Agent(keras.Model):
         """Replay rollouts.
 
         inputs: overview, tissue and candidates as in `begin`, or, where the context network does not learn, the scene
-        that it made of them; pixels (B * M, T, S, g, g, 3) uint8, or what
-        `GlimpseNetwork.see` made of them, where sight does not learn: seen (B * M, T, features) and seen_logits
-        (B * M, T, K); where (B * M, T, 2); choice (B * M, T) int. Returns logits (B * M, T, K) after each fixation;
-        log_p (B * M, T, N) before each; log_pi (B * M, T) of what was chosen; baseline (B * M, T) before each.
+        that it made of them; pixels (B * M, T, S, g, g, 3) uint8, or what `GlimpseNetwork.see` made of them, where
+        sight does not learn: seen (B * M, T, features) and seen_logits (B * M, T, K); where (B * M, T, 2); choice
+        (B * M, T) int. Returns logits (B * M, T, K) after each fixation; log_p (B * M, T, N) before each; log_pi
+        (B * M, T) of what was chosen; baseline (B * M, T) before each; and with a stop network stop (B * M, T), the
+        logits of having seen enough after each.
         """
         del training
         where, choice = inputs["where"], ops.cast(inputs["choice"], "int32")
@@ -208,14 +232,17 @@ class Agent(keras.Model):
         evidence = ops.reshape(alone, (-1, steps, len(self.settings["classes"])))
         scene = inputs.get("scene") or self.scan(inputs["overview"], inputs["tissue"], inputs["candidates"])
         memory = self.start(scene, ops.shape(where)[0] // ops.shape(scene["open"])[0])
-        logits, log_p, baseline = [], [], []
+        logits, log_p, baseline, stop = [], [], [], []
         for t in range(steps):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
             log_p.append(self.choose(scene, memory))
             memory = self.absorb(scene, memory, vectors[:, t], evidence[:, t], choice[:, t])
             logits.append(self.answer(memory))
+            if self.stop_network is not None:
+                stop.append(self.enough(memory))
         log_p_t = ops.stack(log_p, axis=1)
         return {
+            **({"stop": ops.stack(stop, axis=1)} if stop else {}),
             "logits": ops.stack(logits, axis=1),
             "log_p": log_p_t,
             "log_pi": chosen(log_p_t, choice),

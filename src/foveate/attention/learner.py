@@ -12,17 +12,22 @@ from foveate.attention.policy import renormalised
 
 MAX_LESIONS = 8  # of a slide, in the guide; further ones count in none
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
+STOP_PARTS = ("stop", "mean_glimpses")  # those of an agent with a stop network, too
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the hybrid loss: cross entropy counts 1."""
+    """Weights of the hybrid loss: cross entropy counts 1, and so does stopping.
+
+    price : of a glimpse, in nats of log p(label); for an agent with a stop network.
+    """
 
     reinforce: float
     baseline: float
     guidance: float
     entropy: float
     discount: float
+    price: float = 0.0
 
 
 class Learner(keras.Model):
@@ -35,7 +40,8 @@ class Learner(keras.Model):
     def __init__(self, agent: Agent, weights: LossWeights, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.agent, self.weigh = agent, weights
-        self.parts = {name: keras.metrics.Mean(name=name) for name in PARTS}
+        names = PARTS if agent.stop_network is None else (*PARTS, *STOP_PARTS)
+        self.parts = {name: keras.metrics.Mean(name=name) for name in names}
         self.entropy = self.add_weight(shape=(), initializer="zeros", trainable=False, name="entropy")
         self.anneal(0.0)
         self.built = True
@@ -55,7 +61,10 @@ class Learner(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count."""
+        """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count.
+
+        And `losses.stop_cost`, where the agent has a stop network, which alone gets its gradient.
+        """
         del y, sample_weight, training
         copies = ops.shape(x["choice"])[0] // ops.shape(x["label"])[0]
         x = x | {name: ops.repeat(x[name], copies, axis=0) for name in ("label", "weight", "lesion")}
@@ -69,6 +78,8 @@ def hybrid_loss(
     x: dict[str, Any], replay: dict[str, Any], weigh: LossWeights, entropy: Any
 ) -> tuple[dict[str, Any], Any]:
     """Each part, a number a rollout (R,), by name; and their weighted sum (R,). See `Learner` and `Agent.call`.
+
+    `STOP_PARTS` are among them where the replay has stop.
 
     x: choice (R, T), and of each rollout, not of each slide, label, weight and lesion. entropy: its
     weight at this time.
@@ -91,6 +102,11 @@ def hybrid_loss(
         + weigh.guidance * rows["guidance"]
         - entropy * rows["entropy"]
     )
+    if "stop" in replay:
+        p_stop = losses.stop_distribution(replay["stop"])
+        rows["stop"] = losses.stop_cost(p_stop, logits, label, weigh.price)
+        rows["mean_glimpses"] = losses.mean_glimpses(p_stop)
+        total = total + rows["stop"]
     right = ops.cast(
         ops.equal(ops.cast(ops.argmax(logits[:, -1], -1), "int32"), ops.cast(label, "int32")), logits.dtype
     )

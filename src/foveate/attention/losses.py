@@ -68,6 +68,38 @@ def state_values(r_t: Any, final: Any, looked_t: Any, discount: float) -> Any:
     return ops.stack(steps[::-1], axis=1)
 
 
+def stop_distribution(stop_t: Any) -> Any:
+    """P(stop after fixation t) = s_t prod_{u<t} (1 - s_u), (B, T), with s = sigmoid(stop_t) and s_T = 1.
+
+    stop_t (B, T): logits of stopping. Each row sums to 1.
+    """
+    on = ops.concatenate([ops.zeros_like(stop_t[:, :1]), -ops.softplus(stop_t[:, :-1])], axis=1)
+    stopped = ops.concatenate([-ops.softplus(-stop_t[:, :-1]), ops.zeros_like(stop_t[:, :1])], axis=1)
+    return ops.exp(ops.cumsum(on, axis=1) + stopped)
+
+
+def mean_glimpses(p_stop_t: Any) -> Any:
+    """Expected number of fixations, (B,). p_stop_t (B, T): see `stop_distribution`."""
+    return ops.sum(p_stop_t * _numbers(p_stop_t), axis=1)
+
+
+def stop_cost(p_stop_t: Any, logits_t: Any, label: Any, price: float) -> Any:
+    """-J, (B,): J = sum_t P(stop after t) (log p_t(label) - price t), with t = 1 ... T and the price in nats.
+
+    It is the expected return of stopping with a price per glimpse (Yarin 2017). REINFORCE (Williams 1992) estimates
+    its gradient from sampled stops; here every rollout is made to its end, so that the return of every stop is known,
+    and the gradient is exact: that of the estimator on average, without its variance. The answers are detached: the
+    gradient flows into p_stop_t alone. logits_t (B, T, K), label (B,). An expectation over T, no mean over steps.
+    """
+    returns = ops.stop_gradient(log_likelihood(logits_t, label)) - price * _numbers(p_stop_t)
+    return -ops.sum(p_stop_t * returns, axis=1)
+
+
+def _numbers(x_t: Any) -> Any:
+    """1 ... T, (T,), of x_t (B, T)."""
+    return ops.arange(1, x_t.shape[1] + 1, dtype=x_t.dtype)
+
+
 def advantages(returns_t: Any, baseline_t: Any, weight: Any) -> Any:
     """(G_t - b_t), detached, normalised to mean 0 and deviation 1 over what has weight 1. (B, T).
 

@@ -8,7 +8,7 @@ from keras import ops
 from foveate.attention.registry import PACKAGE
 
 NEVER = -1e9  # logit of what cannot be chosen
-HEIGHT = 4.0  # of the inhibition before training: the surroundings become e^4 times less likely
+HEIGHT = 0.0  # of the inhibition before training, through a softplus: the surroundings become half as likely
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

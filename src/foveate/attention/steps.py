@@ -16,7 +16,7 @@ EXPLORE = (*BY_POLICY, *STATIC)
 
 
 class Steps:
-    """`Agent.begin`, `choose` and `absorb`, compiled for one way to explore and a number of copies.
+    """`Agent.begin`, `choose`, `absorb` and `enough`, compiled for one way to explore and a number of copies.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class Steps:
         if explore not in EXPLORE:
             raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
         self._agent, self._explore, self._copies = agent, explore, copies
-        self._begin, self._choose, self._absorb = (
-            compiled(agent, function) for function in (self._begin_, self._choose_, self._absorb_)
+        self._begin, self._choose, self._absorb, self._enough = (
+            compiled(agent, function) for function in (self._begin_, self._choose_, self._absorb_, self._enough_)
         )
 
     def begin(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
@@ -48,6 +48,10 @@ class Steps:
         pixels: (B * M, S, g, g, 3) uint8. where: (B * M, 2).
         """
         return self._absorb(scene, memory, pixels, where, choice)
+
+    def enough(self, memory: Memory) -> Any:
+        """(B * M,) bool, whether stopping is likelier than not. The agent has a stop network."""
+        return self._enough(memory)
 
     def _begin_(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
         scene, memory = self._agent.begin(overview, tissue, candidates, self._copies)
@@ -72,6 +76,9 @@ class Steps:
             more = self._agent.policy.inhibit(ops.zeros_like(memory["h"]), choice, scene["places"])
             after["inhibition"] = memory["inhibition"] + more
         return after, self._agent.answer(after), {"seen": seen, "seen_logits": logits}
+
+    def _enough_(self, memory: Memory) -> Any:
+        return self._agent.enough(memory) > 0
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

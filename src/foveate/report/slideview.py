@@ -94,6 +94,8 @@ def _facts(
     facts = []
     if row.random:
         facts.append(("At random", f"{row.random.prediction} {max(row.random.probabilities):.2f}, same budget"))
+    if fixations and len(fixations.running) < fixations.budget:
+        facts.append(("Glimpses", f"{len(fixations.running)} of {fixations.budget}, then enough was seen"))
     if overview and overview.lesions is not None:
         sizes = overview.lesions.diameter_um.tolist()
         largest = f", the largest {max(sizes) / 1000:.2f} mm" if sizes else ""

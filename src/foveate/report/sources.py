@@ -66,10 +66,11 @@ class PatientRow:
 
 @dataclass(frozen=True)
 class Fixations:
-    """Where the learned policy looked on one slide, and what it saw and concluded.
+    """Where the learned policy looked on one slide, and what it saw and concluded, until it stopped.
 
     running: (T, 4); location_um, location_l0: (T, 2) glimpse centres (x, y); policy_probability: (T,);
-    glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,); fold: whose model looked.
+    glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,); fold: whose model looked; budget: the most
+    fixations that it could make, T where it did not stop.
     """
 
     running: NDArray[np.float32]
@@ -79,6 +80,7 @@ class Fixations:
     glimpses: NDArray[np.uint8]
     scales_mpp: tuple[float, ...]
     fold: str
+    budget: int
 
     @property
     def glimpse_px(self) -> int:
@@ -126,14 +128,17 @@ class Predictions:
         path, row = places.get(fold) or next(iter(places.values()))
         with _h5(path) as file:
             group = file["learned"]
+            budget = int(file.attrs["n_glimpses"])
+            made = int(group["looked"][row]) if "looked" in group else budget  # older files know of no stop
             return Fixations(
-                running=group["running"][row],
-                location_um=group["location_um"][row],
-                location_l0=group["location_l0"][row],
-                policy_probability=group["policy_probability"][row],
-                glimpses=group["glimpses"][row],
+                running=group["running"][row, :made],
+                location_um=group["location_um"][row, :made],
+                location_l0=group["location_l0"][row, :made],
+                policy_probability=group["policy_probability"][row, :made],
+                glimpses=group["glimpses"][row, :made],
                 scales_mpp=tuple(map(float, file.attrs["scales_mpp"])),
                 fold=str(file.attrs["fold"]),
+                budget=budget,
             )
 
 

@@ -9,12 +9,13 @@ from foveate.report.charts import Chart, line_chart
 
 PANELS = {
     "Loss": ("loss", "val_loss"),
-    "Loss parts": ("cross_entropy", "reinforce", "guidance"),
+    "Loss parts": ("cross_entropy", "reinforce", "guidance", "stop"),
     "Accuracy": ("accuracy", "val_accuracy"),
     "Entropy of the policy": ("entropy",),
     "Reward": ("reward",),
     "Baseline error": ("baseline_error",),
     "Learning rate": ("learning_rate",),
+    "Glimpses a slide": ("mean_glimpses", "val_glimpses"),
     "Glimpses per second": ("glimpses_per_s",),
 }
 """Chart to columns of history.csv; what a history does not have is left out."""

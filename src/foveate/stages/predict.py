@@ -65,7 +65,7 @@ class Predictor:
         self.sensor = GlimpseSensor(
             settings["scales_mpp"], settings["glimpse_px"], config.predict.threads, settings["stain_od"]
         )
-        self.rollers = {policy: Roller(self.agent, self.sensor, how) for policy, how in EXPLORE.items()}
+        self.rollers = {p: Roller(self.agent, self.sensor, how, stop=True) for p, how in EXPLORE.items()}
         self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed, config.patient_agent.budget)
@@ -183,6 +183,7 @@ def _write_rollout(
     group.create_dataset("slide", data=[o.slide for o in overviews], dtype=h5py.string_dtype())
     group["probabilities"] = running[:, -1]
     group["running"] = running
+    group["looked"] = rollout.looked[kept]
     location_um = rollout.location_um[kept]
     location_l0 = [o.geometry.um_to_l0(row) for o, row in zip(overviews, location_um, strict=True)]
     group["location_um"] = location_um
@@ -258,8 +259,9 @@ def run(
     weights_sha256, temperature (of the model); the group `failed` with slide -> reason as attributes; and for the
     policies `learned` (greedy) and `random` (uniform over tissue cells, same budget): slide (n,); probabilities
     (n, 4), and uncalibrated (n, 4), what they were with temperature 1; running (n, T, 4) after each fixation,
-    calibrated; location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and for `learned` glimpses
-    (n, T, S, g, g, 3) uint8, finest scale first.
+    calibrated; looked (n,), the fixations that were made until the model's stop network ended it, T without one;
+    location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and for `learned` glimpses
+    (n, T, S, g, g, 3) uint8, finest scale first. After the stop running stays as it was, locations are NaN, the rest 0.
 
     With a patient agent, the group `patient_agent`: again the groups `failed`, patient -> reason, and `learned` and
     `random`, over slides as over places, with the same budget: patient (n,); slides (n, S) names, "" where there is

@@ -32,6 +32,9 @@ class Rollout:
     candidates; probability (B * M, T) of it under the policy; logits (B * M, T, K); pixels (B * M, T, S, g, g, 3);
     scene, by name (B, ...), and seen (B * M, T, ...): on the device, see `Agent.call`; errors: slide, as a row of the
     batch -> why its glimpses could not be read (its values mean nothing then).
+
+    looked (B * M,): how many of the fixations were made. After them logits stay as they were, location_um is NaN, and
+    where, choice, probability and pixels are 0. Where all rollouts of the batch stopped, seen ends.
     """
 
     location_um: NDArray[np.float32]
@@ -43,6 +46,7 @@ class Rollout:
     scene: dict[str, Any]
     seen: dict[str, Any]
     errors: dict[int, SlideError]
+    looked: NDArray[np.int64]
 
 
 class Looks:
@@ -104,17 +108,22 @@ class Roller:
     Parameters
     ----------
     explore, copies : see `Steps`.
+    stop : a rollout ends where the agent's stop network, if it has one, says that enough was seen. What is replayed in
+        training does not stop.
     """
 
-    def __init__(self, agent: Agent, sensor: GlimpseSensor, explore: str, copies: int = 1) -> None:
+    def __init__(
+        self, agent: Agent, sensor: GlimpseSensor, explore: str, copies: int = 1, *, stop: bool = False
+    ) -> None:
         self._sensor, self._copies = sensor, copies
         self._steps = Steps(agent, explore, copies)
+        self._stop = stop and agent.stop_network is not None
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
         self, batch: Batch, steps: int, rng: np.random.Generator | None = None, change: Variety | None = None
     ) -> Rollout:
-        """Make `steps` fixations on every slide of the batch. See `turns`."""
+        """Make `steps` fixations on every slide of the batch, or fewer where it stops. See `turns`."""
         return next(side_by_side([self.turns(batch, steps, rng, change)]))
 
     def turns(
@@ -133,25 +142,36 @@ class Roller:
         looks = Looks(self._sensor, batch, change)
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
         scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
-        made: list[tuple[NDArray[np.generic], ...]] = []
+        rows = (len(slide), steps)
+        location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
+        choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
+        pixels = np.empty((*rows, *self._sensor.shape), np.uint8) if out is None else out
         answers, kept = [], []
-        pixels = out
-        if pixels is None:
-            pixels = np.empty((len(slide), steps, *self._sensor.shape), np.uint8)
+        on, looked = np.ones(len(slide), bool), np.zeros(len(slide), np.int64)
         for t in range(steps):
+            enough = self._steps.enough(memory) if self._stop and t else None
             chosen = self._steps.choose(scene, memory, chances[t].astype(np.float32))
-            choice, log_pi = (ops.convert_to_numpy(value) for value in chosen[:2])
-            pixels[:, t], location, where = yield from looks.take(slide, choice)
-            memory, answer, seen = self._steps.absorb(scene, memory, pixels[:, t], where, chosen[0])
+            if enough is not None:
+                on = on & ~ops.convert_to_numpy(enough)
+            if not on.any():
+                pixels[:, t:] = 0
+                break
+            looked += on
+            pixels[~on, t] = 0
+            choice[on, t], log_pi = (ops.convert_to_numpy(value)[on] for value in chosen[:2])
+            probability[on, t] = np.exp(log_pi)
+            pixels[on, t], location_um[on, t], where[on, t] = yield from looks.take(slide[on], choice[on, t])
+            # of rollouts that stopped it goes on from blank pixels, and nothing of that is kept
+            memory, answer, seen = self._steps.absorb(scene, memory, pixels[:, t], where[:, t], chosen[0])
             answers.append(answer)
             kept.append(seen)
-            made.append((location, where, choice, np.exp(log_pi)))
         self.waited_s += looks.waited_s
-        location_um, where_t, choices, probability = (np.stack(c, 1) for c in zip(*made, strict=True))
         logits = np.stack([ops.convert_to_numpy(answer) for answer in answers], 1)
+        last = np.minimum(np.arange(steps), looked[:, None] - 1)
+        logits = np.take_along_axis(logits, last[..., None], axis=1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        return Rollout(location_um, where_t, choices, probability, logits, pixels, scene, seen_t, errors)
+        return Rollout(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

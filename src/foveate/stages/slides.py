@@ -22,12 +22,13 @@ from foveate.stages.plan import Plan
 
 ENSEMBLE = "ensemble"  # in the column fold: the mean of all folds' models
 PREFIX = {"learned": "", "random": "random_"}
+GLIMPSES = "looked"  # dataset of a prediction
 VALUES = {"probabilities": "p_", "uncalibrated": "uncalibrated_p_"}  # dataset of a prediction to columns
 COLUMNS = (
     "slide", "patient", "fold", "split", "label", "state", "reason", "temperature",
     *(
         f"{PREFIX[p]}{c}" for p in POLICIES
-        for c in ("prediction", *(f"{v}{k}" for v in VALUES.values() for k in SLIDE_CLASSES))
+        for c in ("prediction", "glimpses", *(f"{v}{k}" for v in VALUES.values() for k in SLIDE_CLASSES))
     ),
 )  # fmt: skip
 
@@ -39,9 +40,9 @@ def run(
 
     statuses: folder of {slide}.json. predictions: one HDF5 file a job. dropped: the dropped.json of each
     training. The state of a slide is ok, failed (with the reason), excluded, or unused: learned from and
-    predicted by no model. What several folds' models predict is their ensemble: the mean of their probabilities,
-    the fold `ENSEMBLE`, and failed where one of them failed. Raises FoveateError for a file that is not there,
-    cannot be read, or is not of the slides that the plan says.
+    predicted by no model. What several folds' models predict is their ensemble: the mean of their probabilities
+    and of their numbers of glimpses, the fold `ENSEMBLE`, and failed where one of them failed. Raises FoveateError for
+    a file that is not there, cannot be read, or is not of the slides that the plan says.
     """
     rows = {s.slide: _row(s, plan.splits[s.patient], statuses) for s in plan.samples}
     usable = {slide for slide, row in rows.items() if row["state"] == "unused"}
@@ -85,7 +86,8 @@ def _row(sample: Sample, split: str, statuses: Path) -> dict[str, str]:
 class Opinions:
     """What the models say about one slide.
 
-    temperatures: of each model. total: by policy and by dataset (`VALUES`), the sum of their probabilities (4,).
+    temperatures: of each model. total: by policy and by dataset (`VALUES`), the sum of their probabilities (4,), and
+    of `GLIMPSES`.
     """
 
     folds: list[str] = field(default_factory=list)
@@ -109,7 +111,7 @@ def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, 
             for slide in slides:
                 made[slide].folds.append(fold)
                 made[slide].temperatures.append(float(file.attrs["temperature"]))
-            for policy, name in product(POLICIES, VALUES) if slides else ():
+            for policy, name in product(POLICIES, (*VALUES, GLIMPSES)) if slides else ():
                 for slide, values in zip(slides, file[policy][name][:].astype(np.float64), strict=True):
                     made[slide].total[policy, name] = made[slide].total.get((policy, name), 0) + values
     return made
@@ -128,13 +130,14 @@ def _conclusion(opinions: Opinions) -> dict[str, str]:
     cells = {"state": "ok", "reason": "", "fold": opinions.folds[0] if alone else ENSEMBLE}
     cells["temperature"] = f"{temperature:.6g}"
     for policy in POLICIES:
-        mean = {name: opinions.total[policy, name] / len(opinions.folds) for name in VALUES}
+        mean = {name: opinions.total[policy, name] / len(opinions.folds) for name in (*VALUES, GLIMPSES)}
         cells |= {
             f"{PREFIX[policy]}{columns}{c}": f"{p:.6g}"  # small ones count in the log-likelihood
             for name, columns in VALUES.items()
             for c, p in zip(SLIDE_CLASSES, mean[name], strict=True)
         }
         cells[f"{PREFIX[policy]}prediction"] = SLIDE_CLASSES[int(mean["probabilities"].argmax())]
+        cells[f"{PREFIX[policy]}glimpses"] = f"{mean[GLIMPSES]:.6g}"
     return cells
 
 

@@ -94,6 +94,28 @@ def test_copies_are_rolled_out_and_counted(cohort: Any, eager: None, tmp_path: P
     assert all(np.isfinite(value) for value in figures.values())
 
 
+def test_a_stop_network_learns_and_ends_the_looks_at_validation_slides(
+    cohort: Any, eager: None, tmp_path: Path
+) -> None:
+    _, attend = start(cohort.tuned(train={"price": 0.5}), tmp_path)
+    network = attend._agent.stop_network
+    plain = attend._validate()
+    assert plain["val_glimpses"] == 2  # it begins with looking on
+    before = network.get_weights()
+    network.logit.bias.assign([50.0])
+    stopped = attend._validate()
+    assert stopped["val_glimpses"] == 1
+    # the answers of a new agent are even, whatever was seen
+    assert stopped["val_loss"] == pytest.approx(np.log(4) + 0.5, rel=1e-5)
+    assert plain["val_loss"] == pytest.approx(np.log(4) + 1.0, rel=1e-5)
+    network.set_weights(before)
+    figures = attend.epoch(0)
+    assert figures["glimpses"] == 8 * 2 + 2 * figures["val_glimpses"]
+    assert 1 < figures["mean_glimpses"] < 2
+    assert figures["stop"] > 0
+    assert not np.array_equal(network.logit.bias.numpy(), before[-1])
+
+
 def test_an_epoch_is_the_same_again(cohort: Any, eager: None, tmp_path: Path) -> None:
     ends = []
     for number in (0, 0, 1):

@@ -30,9 +30,10 @@ def start(cohort: Any, out: Path) -> tuple[Session, Agent]:
 
 def test_answers_are_those_after_the_last_fixation(cohort: Any, tmp_path: Path) -> None:
     session, agent = start(cohort.tuned(train={"batch": 1}), tmp_path)
-    logits, labels = answers(session, Roller(agent, session.sensor, "greedy"))
+    logits, labels, looked = answers(session, Roller(agent, session.sensor, "greedy"))
     np.testing.assert_allclose(logits, [LOGITS, LOGITS], rtol=1e-6)
     assert labels.tolist() == [0, 2]  # neg_v, micro_v
+    assert looked.tolist() == [2, 2]
 
 
 def test_the_temperature_is_fitted_on_the_validation_slides(

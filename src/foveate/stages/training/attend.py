@@ -41,7 +41,12 @@ class Attend(Phase):
         learns = {"context": context, "query": True, "height": True, "core": True, "sight": sight}
         agent.learn_only(*(part for part, does in learns.items() if does))
         weights = LossWeights(
-            settings.reinforce, settings.baseline, settings.guidance, settings.entropy, settings.discount
+            settings.reinforce,
+            settings.baseline,
+            settings.guidance,
+            settings.entropy,
+            settings.discount,
+            settings.price,
         )
         self.learner = Learner(agent, weights)
         self.learner.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=5.0))
@@ -49,7 +54,7 @@ class Attend(Phase):
         copies = self._copies
         self._rollers = {
             "sampled": Roller(agent, session.sensor, "sampled", copies),
-            "greedy": Roller(agent, session.sensor, "greedy"),
+            "greedy": Roller(agent, session.sensor, "greedy", stop=True),
         }
         shape = (settings.batch * copies, self._count, *session.sensor.shape)
         self._pixels = np.empty(shape, np.uint8)  # filled anew for every update
@@ -69,8 +74,9 @@ class Attend(Phase):
         if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
             session.state.best = val.get("val_loss", 0.0)
             save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
-        rollouts = len(batches) * settings.batch * settings.copies + len(session.val)
-        figures = {"glimpses": float(rollouts * self._count), "waited_s": self._waited_s() - waited}
+        rollouts = len(batches) * settings.batch * settings.copies
+        glimpses = float(rollouts * self._count) + len(session.val) * val.get("val_glimpses", self._count)
+        figures = {"glimpses": glimpses, "waited_s": self._waited_s() - waited}
         return {**mean_of(done), **val, "learning_rate": learning_rate, **figures}
 
     def over(self) -> bool:
@@ -141,9 +147,16 @@ class Attend(Phase):
             yield [drawn[k] for k in order[first : first + size]]
 
     def _validate(self) -> dict[str, float]:
-        """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any."""
-        logits, labels = answers(self._session, self._rollers["greedy"])
+        """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any.
+
+        With a stop network, the loss is that of looking as well, each glimpse at its price.
+        """
+        logits, labels, looked = answers(self._session, self._rollers["greedy"])
         if not len(labels):
             return {}
         losses = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
-        return {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}
+        found = {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}
+        if self._agent.stop_network is not None:
+            found["val_loss"] += self._session.config.train.price * float(np.mean(looked))
+            found["val_glimpses"] = float(np.mean(looked))
+        return found

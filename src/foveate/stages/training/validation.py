@@ -14,8 +14,8 @@ from foveate.stages.training.session import Session
 log = logging.getLogger(__name__)
 
 
-def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The class logits (n, K) after the last fixation, and the labels (n,). The roller is greedy.
+def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The class logits (n, K) after the last fixation, the labels (n,), the fixations (n,). The roller is greedy.
 
     A validation slide that cannot be read is dropped from the session and is not among them.
     """
@@ -23,15 +23,20 @@ def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDAr
     parts = [slides[first : first + size] for first in range(0, len(slides), size)]
     share, steps = session.config.tissue.cell_share, session.config.glimpse.count
     work = (roller.turns(make_batch(part, session.shape, share), steps) for part in parts)
-    logits, labels = [], []
+    logits, labels, looked = [], [], []
     for part, seen in zip(parts, side_by_side(work), strict=True):
         failed = session.drop_failed([(len(part), seen.errors)])
         for row, overview in enumerate(part):
             if row not in failed:
                 logits.append(seen.logits[row, -1])
                 labels.append(session.label[overview.slide])
+                looked.append(seen.looked[row])
     classes = len(session.prior)
-    return np.array(logits, np.float64).reshape(-1, classes), np.array(labels, np.int64)
+    return (
+        np.array(logits, np.float64).reshape(-1, classes),
+        np.array(labels, np.int64),
+        np.array(looked, np.int64),
+    )
 
 
 def calibrate(session: Session, agent: Agent) -> None:
@@ -39,7 +44,8 @@ def calibrate(session: Session, agent: Agent) -> None:
     if session.state.temperature is not None:
         agent.settings["temperature"] = session.state.temperature
         return
-    fit = fit_temperature(*answers(session, Roller(agent, session.sensor, "greedy")), session.prior)
+    logits, labels, _ = answers(session, Roller(agent, session.sensor, "greedy", stop=True))
+    fit = fit_temperature(logits, labels, session.prior)
     agent.settings["temperature"] = session.state.temperature = fit.temperature
     if fit.slides:
         log.info(
