@@ -105,9 +105,10 @@ def test_a_stop_network_learns_and_ends_the_looks_at_validation_slides(
     network.logit.bias.assign([50.0])
     stopped = attend._validate()
     assert stopped["val_glimpses"] == 1
-    # the answers of a new agent are even, whatever was seen
-    assert stopped["val_loss"] == pytest.approx(np.log(4) + 0.5, rel=1e-5)
-    assert plain["val_loss"] == pytest.approx(np.log(4) + 1.0, rel=1e-5)
+    # the answers of a new agent are even, whatever was seen: the prior decides
+    untaught = -np.log(0.4 * 0.2) / 2
+    assert stopped["val_loss"] == pytest.approx(untaught + 0.5, rel=1e-5)
+    assert plain["val_loss"] == pytest.approx(untaught + 1.0, rel=1e-5)
     network.set_weights(before)
     figures = attend.epoch(0)
     assert figures["glimpses"] == 8 * 2 + 2 * figures["val_glimpses"]
@@ -187,11 +188,13 @@ def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: No
 
 
 def test_validation_is_the_cross_entropy_of_the_last_answer(cohort: Any, eager: None, tmp_path: Path) -> None:
-    _, attend = start(cohort, tmp_path)
+    session, attend = start(cohort, tmp_path)
     attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([1, 2, 3, 4])])
-    # neg_v and micro_v: -log 0.1 and -log 0.3; macro would be the answer
+    # 3 negative slides and one of each other class, one added to each; classes are drawn evenly in training only
+    assert session.prior == [0.4, 0.2, 0.2, 0.2]
+    # neg_v and micro_v: 0.4 * 1 and 0.2 * 3, of 0.4 + 0.4 + 0.6 + 0.8; macro would be the answer
     found = attend._validate()
-    assert found == {"val_loss": pytest.approx(-np.log(0.1 * 0.3) / 2, rel=1e-5), "val_accuracy": 0.0}
+    assert found == {"val_loss": pytest.approx(-np.log(4 / 22 * 6 / 22) / 2, rel=1e-5), "val_accuracy": 0.0}
     attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([4, 2, 3, 1])])
     assert attend._validate()["val_accuracy"] == 0.5
 

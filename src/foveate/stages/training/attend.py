@@ -147,15 +147,16 @@ class Attend(Phase):
             yield [drawn[k] for k in order[first : first + size]]
 
     def _validate(self) -> dict[str, float]:
-        """Cross entropy and accuracy of the greedy policy on the validation slides; empty without any.
+        """Cross entropy and accuracy of the greedy policy on the validation slides, with the prior; empty without any.
 
         With a stop network, the loss is that of looking as well, each glimpse at its price.
         """
         logits, labels, looked = answers(self._session, self._rollers["greedy"])
         if not len(labels):
             return {}
-        losses = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
-        found = {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(logits.argmax(1) == labels))}
+        log_p = log_softmax(logits + np.log(self._session.prior), axis=1)  # classes are drawn evenly in training only
+        losses = -log_p[np.arange(len(labels)), labels]
+        found = {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(log_p.argmax(1) == labels))}
         if self._agent.stop_network is not None:
             found["val_loss"] += self._session.config.train.price * float(np.mean(looked))
             found["val_glimpses"] = float(np.mean(looked))
