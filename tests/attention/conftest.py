@@ -62,7 +62,7 @@ def tiny_agent(seed: int = 0, **settings: Any) -> Agent:
     made.build()
     rng = np.random.default_rng(seed)
     for variable in made.trainable_variables:
-        if len(variable.shape) == 1 or not np.asarray(variable).any():
+        if len(variable.shape) == 1 or (np.asarray(variable) == 0).any():
             variable.assign_add(0.3 * rng.normal(size=variable.shape))
     return made
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from foveate.attention.agent import WEAKEST, Agent, visit
+from foveate.attention.agent import STRONGEST, WEAKEST, Agent, visit
 from foveate.attention.steps import Steps
 
 Run = Callable[..., dict[str, np.ndarray]]
@@ -52,7 +52,7 @@ def test_the_start_of_a_rollout(agent: Agent, rollout: dict[str, Any]) -> None:
     shapes = [{name: tuple(value.shape) for name, value in part.items()} for part in (scene, memory)]
     assert shapes == [
         {"cells": (4, 12, 8), "salience": (4, 12), "places": (4, 12, 2), "open": (4, 12)},
-        {"h": (8, 8), "c": (8, 8), "strongest": (8, 4), "inhibition": (8, 12), "allowed": (8, 12)},
+        {"h": (8, 8), "c": (8, 8), "strongest": (8, 3), "inhibition": (8, 12), "allowed": (8, 12)},
     ]
     assert not np.asarray(memory["h"]).any()
     assert not np.asarray(memory["inhibition"]).any()
@@ -83,18 +83,27 @@ def test_inhibition_adds_up(agent: Agent, rollout: dict[str, Any]) -> None:
 
 def test_the_strongest_evidence_is_kept(agent: Agent, rollout: dict[str, Any]) -> None:
     scene, memory = begun(agent, {name: rollout[name][:1] for name in ("overview", "tissue", "candidates")})
-    evidence = np.array([[-1, -2, -3, -9], [-2, -1, -3, -9], [-3, -3, -0.5, -9]], np.float32)
+    evidence = np.array([[-1, -2, -3, -9], [-2, -1, -3, -9], [-3, -3, -0.5, -9], [-20, -1, -22, -1]], np.float32)
     found = []
-    for step in evidence:
+    for step in evidence:  # against the first class: -1 -2 -8; 1 -1 -7; 0 2.5 -6; 19 -2 19
         memory = agent.absorb(scene, memory, ops.zeros((1, 8)), ops.array(step[None]), ops.array([0]))
-        found.append(np.asarray(memory["strongest"])[0])
-    np.testing.assert_allclose(found, [[-1, -2, -3, WEAKEST], [-1, -1, -3, WEAKEST], [-1, -1, -0.5, WEAKEST]])
+        found.append(np.asarray(memory["strongest"])[0].tolist())
+    assert found == [[-1, -2, WEAKEST], [1, -1, WEAKEST], [1, 2.5, WEAKEST], [STRONGEST, 2.5, STRONGEST]]
+
+
+def test_before_training_the_answer_is_the_strongest_evidence(make_agent: Callable[..., Agent]) -> None:
+    agent = make_agent()
+    agent.action_network.set_weights(
+        [agent.action_network.kernel_initializer((11, 4), "float32"), agent.action_network.bias_initializer((4,))]
+    )
+    memory = {"h": ops.ones((1, 8)), "strongest": ops.array([[1.0, 4, -3]])}
+    np.testing.assert_allclose(agent.answer(memory), [[0, 1, 4, -3]])
 
 
 def test_the_answer_depends_on_the_strongest_evidence(agent: Agent, rollout: dict[str, Any]) -> None:
     _, memory = begun(agent, rollout)
-    stronger = {**memory, "strongest": memory["strongest"] + ops.array([[0.0, 0, 0, 4]])}
     assert agent.answer(memory).shape == (4, 4)
+    stronger = {**memory, "strongest": memory["strongest"] + ops.array([[0.0, 0, 4]])}
     assert np.abs(np.asarray(agent.answer(stronger)) - np.asarray(agent.answer(memory))).min() > 1e-4
 
 

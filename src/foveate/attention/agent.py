@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from foveate.attention.context import ContextNetwork
@@ -20,7 +21,7 @@ from foveate.attention.stop import StopNetwork
 
 Scene = dict[str, Any]  # what stays the same in rollouts over a slide
 Memory = dict[str, Any]  # what a rollout changes
-WEAKEST = -5.0  # log-probability of a class before anything was seen
+WEAKEST, STRONGEST = -5.0, 10.0  # bounds of the evidence of a class against the first
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -36,7 +37,7 @@ class Agent(keras.Model):
     ----------
     scales_mpp, glimpse_px : the sensor's scales (um/px, finest first) and side.
     overview_mpp, cell_um : the overview's resolution and the side of a cell.
-    classes : names of the slide classes, in the order of the logits.
+    classes : names of the slide classes, in the order of the logits. The first one is that of nothing found.
     stain_od : mean optical density (3,) that the sensor gives the tissue of every slide; none leaves it as it is.
     features, state, context : lengths of the glimpse vector, of the core's state, of a cell's vector.
     inhibition_um : spread of the inhibition of return.
@@ -92,14 +93,18 @@ class Agent(keras.Model):
         self.core = keras.layers.LSTMCell(state, name="core")
         self.context_network = ContextNetwork(context, round(cell_um / overview_mpp), name="context_network")
         self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")
-        self.action_network = keras.layers.Dense(len(classes), kernel_initializer="zeros", name="action_network")
+        self.action_network = keras.layers.Dense(
+            len(classes),
+            kernel_initializer=keras.initializers.Constant(_evidence(state, len(classes))),
+            name="action_network",
+        )
         self.baseline_network = keras.layers.Dense(1, name="baseline_network")
         self.stop_network = StopNetwork(name="stop_network") if stop else None  # last: the others draw what they drew
 
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
         state = (None, self.settings["state"])
-        sight = (None, self.settings["state"] + len(self.settings["classes"]))
+        sight = (None, self.settings["state"] + len(self.settings["classes"]) - 1)
         self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
@@ -136,8 +141,9 @@ class Agent(keras.Model):
         that can be looked at as indices into R * C, the others -1. copies: rollouts M of each slide, side by side.
 
         Returns what stays the same, the scene: cells (B, N, context), salience and open (B, N), places (B, N, 2) row
-        and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest (B * M, K),
-        the strongest evidence of each class so far; inhibition (B * M, N); allowed (B * M, N), open and not visited.
+        and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest
+        (B * M, K - 1), the strongest evidence so far of each class but the first; inhibition (B * M, N); allowed
+        (B * M, N), open and not visited.
         """
         scene = self.scan(overview, tissue, candidates)
         return scene, self.start(scene, copies)
@@ -152,11 +158,12 @@ class Agent(keras.Model):
     def start(self, scene: Scene, copies: int = 1) -> Memory:
         """The memory of `begin`."""
         allowed, dtype = ops.repeat(scene["open"], copies, axis=0), self.compute_dtype
+        weakest = ops.full((ops.shape(allowed)[0], len(self.settings["classes"]) - 1), WEAKEST, dtype)
         zeros = ops.zeros((ops.shape(allowed)[0], self.settings["state"]), dtype)
         return {
             "h": zeros,
             "c": zeros,
-            "strongest": ops.full((ops.shape(allowed)[0], len(self.settings["classes"])), WEAKEST, dtype),
+            "strongest": weakest,
             "inhibition": ops.zeros_like(allowed, dtype=dtype),
             "allowed": allowed,
         }
@@ -176,10 +183,11 @@ class Agent(keras.Model):
         """
         h, (_, c) = self.core(vector, [memory["h"], memory["c"]])
         more = self.policy.inhibit(ops.stop_gradient(h), choice, scene["places"])
+        ratio = ops.clip(evidence[:, 1:] - evidence[:, :1], WEAKEST, STRONGEST)
         return {
             "h": h,
             "c": c,
-            "strongest": ops.maximum(memory["strongest"], evidence),
+            "strongest": ops.maximum(memory["strongest"], ratio),
             "inhibition": memory["inhibition"] + more,
             "allowed": visit(memory["allowed"], scene["open"], choice),
         }
@@ -187,10 +195,11 @@ class Agent(keras.Model):
     def answer(self, memory: dict[str, Any]) -> Any:
         """Class logits (B, K): the action network on the state and on the strongest evidence of each class.
 
-        One fixation on a metastasis decides, whatever was seen elsewhere; a maximum says so from the start,
-        and a recurrent state would have to learn it from few slides.
+        One fixation on a metastasis decides, whatever was seen elsewhere: a maximum says so before any training,
+        and a recurrent state would have to learn it from few slides. Evidence is the log of how much likelier a class
+        is than the first one; a probability near 1 would hide how sure a glimpse is.
         """
-        return self.action_network(ops.concatenate([memory["h"], memory["strongest"]], -1))
+        return self.action_network(_sight(memory))
 
     def enough(self, memory: Memory) -> Any:
         """Logits (B,) of having seen enough: the stop network on what `answer` reads, detached.
@@ -199,7 +208,7 @@ class Agent(keras.Model):
         """
         if self.stop_network is None:
             raise ValueError("this agent has no stop network")
-        return self.stop_network(ops.stop_gradient(ops.concatenate([memory["h"], memory["strongest"]], -1)))
+        return self.stop_network(ops.stop_gradient(_sight(memory)))
 
     def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
         """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
@@ -256,6 +265,16 @@ class Agent(keras.Model):
     def from_config(cls, config: dict[str, Any]) -> "Agent":
         encoder = keras.saving.deserialize_keras_object(config.get("encoder"))  # None stays None
         return cls(**{**config, "encoder": encoder})
+
+
+def _sight(memory: Memory) -> Any:
+    """What the answer and the stop network read."""
+    return ops.concatenate([memory["h"], memory["strongest"]], -1)
+
+
+def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Weights of `_sight` with which the answer is the strongest evidence of each class."""
+    return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:]])
 
 
 def visit(allowed: Any, open_: Any, choice: Any) -> Any:
