@@ -1,5 +1,7 @@
 """Phase 2: what is seen. The glimpse network on annotated and normal cells, as the policy will see them."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,9 +11,10 @@ from foveate.attention.learner import GlimpseLearner
 from foveate.attention.steps import Steps
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
+from foveate.slides.sensor import Glimpses as Glance
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.batch import make_batch
-from foveate.stages.training.patches import PatchSampler
+from foveate.stages.training.patches import Patches, PatchSampler
 from foveate.stages.training.session import Phase, Session, mean_of
 
 STREAM, BATCH = 1, 64
@@ -45,19 +48,29 @@ class Glimpses(Phase):
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         draws = self._sampler.draw(self._count, rng)
         done = []
-        for first in progress(range(0, self._count, BATCH), f"glimpses {number + 1}/{self.epochs}"):
-            rows = slice(first, first + BATCH)
-            slides = [self._sampler.overviews[k] for k in draws.slide[rows]]
-            seen = session.sensor.read(slides, draws.location_um[rows])
+        parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
+        due = self._begin(self._sampler, draws, parts[0])
+        for rows, following in progress(
+            list(zip(parts, [*parts[1:], None], strict=True)), f"glimpses {number + 1}/{self.epochs}"
+        ):
+            read = due
+            if following:
+                due = self._begin(self._sampler, draws, following)  # it is read while the model learns
+            seen, label = read(), draws.label[rows]
             for error in seen.errors.values():
                 session.drop(error)
-            kept = [k for k in range(len(slides)) if k not in seen.errors]
+            kept = [k for k in range(len(label)) if k not in seen.errors]
             if kept:
                 pixels = turned_glimpses(
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
-                done.append(self.learner.train_on_batch(pixels, draws.label[rows][kept], return_dict=True))
+                done.append(self.learner.train_on_batch(pixels, label[kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
+
+    def _begin(self, sampler: PatchSampler, draws: Patches, rows: slice) -> Callable[[], Glance]:
+        """Have a batch read; what is returned waits for it."""
+        slides = [sampler.overviews[k] for k in draws.slide[rows]]
+        return self._session.sensor.start(slides, draws.location_um[rows])
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
