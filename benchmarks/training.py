@@ -41,7 +41,8 @@ class WatchedSensor(GlimpseSensor):
     """Keeps what it was asked for, and gives `canned` glimpses in place of reading where there are any."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config.glimpse.scales_mpp, config.glimpse.px, config.train.threads)
+        glimpse = config.glimpse
+        super().__init__(glimpse.scales_mpp, glimpse.px, config.train.threads, glimpse.stain_od)
         self.calls: list[Call] = []
         self.canned: NDArray[np.uint8] | None = None
 
@@ -94,7 +95,7 @@ def measure(config: Config, results: Path, rounds: int) -> list[dict[str, float]
         attend = Attend(session, agent, context=False, sight=False)
         attend.learner.optimizer.build(attend.learner.trainable_variables)
         attend.epoch(0)
-        most = max(len(overviews) for overviews, _ in sensor.calls)
+        most = config.train.batch * config.train.copies
         glimpses = np.random.default_rng(1).integers(256, size=(most, *sensor.shape), dtype=np.uint8)
         for number in range(1, rounds + 1):
             sensor.forget()
@@ -130,7 +131,7 @@ def main() -> None:
     options.add_argument("--results", type=Path, default=Path("results"))
     arguments = options.parse_args()
     quiet_libraries()
-    files = [text for path in arguments.config for text in ("--configfile", str(path))]
+    files = ["--configfile", *map(str, arguments.config)]
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "all", "--quiet", "--until", "overview", *files]
     subprocess.run(snakemake, check=True)
     config = read_config(*arguments.config)

@@ -115,10 +115,12 @@ def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, A
     np.testing.assert_allclose(replay["log_p"][allowed], rolled["log_p"][allowed], atol=1e-5)
     np.testing.assert_allclose(replay["log_pi"], rolled["log_pi"], atol=1e-5)
     np.testing.assert_allclose(replay["logits"], rolled["logits"], atol=1e-5)
-    seen = {name: value for name, value in rollout.items() if name != "pixels"}
-    without_pixels = run(agent, seen | {name: rolled[name] for name in ("seen", "seen_logits")})
-    for name in ("logits", "log_pi", "baseline"):
-        np.testing.assert_allclose(without_pixels[name], replay[name], atol=1e-5)
+    seen = {name: rollout[name] for name in ("where", "choice")} | {n: rolled[n] for n in ("seen", "seen_logits")}
+    images = {name: rollout[name] for name in ("overview", "tissue", "candidates")}
+    for looked_over in (images, {"scene": begun(agent, rollout)[0]}):
+        again = run(agent, seen | looked_over)
+        for name in ("logits", "log_p", "log_pi", "baseline"):
+            np.testing.assert_allclose(again[name], replay[name], atol=1e-5)
     # a rollout that says something: it differs between slides and steps
     assert np.ptp(replay["logits"], axis=0).min() > 1e-4
     assert np.ptp(replay["logits"], axis=1).min() > 1e-5

@@ -154,7 +154,7 @@ def test_steps_without_a_target_do_not_count(gradients_of: Gradients) -> None:
 def test_no_mass_on_a_lesion_is_a_large_cost_and_not_an_infinite_one(gradients_of: Gradients) -> None:
     log_p = tensor([[[0.0, -1e9]]])
     target = np.array([[[False, True]]])
-    close(losses.guidance(log_p, target), [-math.log(1e-8)])
+    close(losses.guidance(log_p, target), [50])
     (gradient,) = gradients_of(lambda x: losses.guidance(x, target), np.asarray(log_p))
     assert np.isfinite(gradient).all()
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from foveate.slides import stain
 from foveate.slides.overview_file import Mapped, StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.slides.stain import power_tables, restain, tissue_density, to_density
@@ -34,14 +35,14 @@ def test_pixels_may_be_changed_in_place() -> None:
 
 @pytest.fixture
 def painted(overview_of: Callable[..., StoredOverview], tiny_slide: Any, tmp_path: Any) -> Iterator[Callable[..., Any]]:
-    """An overview whose tissue has one colour, on glass."""
+    """An overview whose tissue has one colour, or pixels (n, 3) in turn, on glass."""
 
-    def paint(rgb: tuple[int, int, int], glass: tuple[int, int, int] = (255, 255, 255)) -> StoredOverview:
+    def paint(rgb: Any, glass: tuple[int, int, int] = (255, 255, 255)) -> StoredOverview:
         stored = overview_of(tiny_slide, slide="painted")
         image = np.empty((*stored.tissue.shape, 3), np.uint8)
         image[:] = glass
-        image[stored.tissue] = rgb
-        path = tmp_path / f"{rgb}.raw"
+        image[stored.tissue] = np.resize(np.asarray(rgb, np.uint8), (stored.tissue.sum(), 3))
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.raw"
         image.tofile(path)
         return dataclasses.replace(stored, thumbnail_at=Mapped(path, 0, image.shape), background_rgb=glass)
 
@@ -62,9 +63,37 @@ def test_tissue_is_given_a_density_within_bounds(painted: Callable[..., StoredOv
     assert tables[2, 128] == 64  # the largest factor, 2
 
 
-def test_glimpses_of_slides_that_were_stained_differently_look_alike(
-    overview_of: Callable[..., StoredOverview], tiny_slide: Any
+def test_slides_that_were_stained_differently_look_alike(painted: Callable[..., StoredOverview]) -> None:
+    pixels = np.random.default_rng(0).integers(60, 220, (500, 3)).astype(np.uint8)
+    found = []
+    for factor in (0.8, 1.0, 1.25):
+        stained = np.empty_like(pixels)
+        restain(pixels, power_tables(np.full(3, factor)), stained)
+        restain(stained, to_density(painted(stained), (0.3, 0.3, 0.3)), stained)
+        found.append(stained.astype(int))
+    assert np.abs(found[0] - found[1]).max() <= 2  # rounding, twice
+    assert np.abs(found[2] - found[1]).max() <= 2
+    np.testing.assert_allclose(-np.log10(found[1] / 255).mean(0), 0.3, atol=0.005)
+
+
+@pytest.mark.parametrize("glass", [(0, 0, 0), (40, 40, 40)])
+def test_glass_that_is_no_brighter_than_tissue_leaves_the_colours_alone(
+    painted: Callable[..., StoredOverview], glass: tuple[int, int, int]
 ) -> None:
+    tables = to_density(painted((60, 50, 70), glass), (0.3, 0.5, 0.3))
+    assert (tables == np.arange(256)).all()
+
+
+def test_the_density_of_a_large_overview_is_that_of_some_of_its_pixels(
+    painted: Callable[..., StoredOverview], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overview = painted((128, 26, 200))
+    whole = tissue_density(overview)
+    monkeypatch.setattr(stain, "ENOUGH", overview.tissue.sum() // 9)
+    np.testing.assert_allclose(tissue_density(overview), whole)
+
+
+def test_the_sensor_gives_every_scale_the_density(overview_of: Callable[..., StoredOverview], tiny_slide: Any) -> None:
     density, scales = (0.3, 0.5, 0.25), (1.0, 4.0, 16.0)
     overview = overview_of(tiny_slide, slide="tiles")
     rows, columns = np.nonzero(overview.cell_tissue == overview.cell_tissue.max())

@@ -10,6 +10,7 @@ rule compare_fold:
             "attention/*.py",
             "slides/coverage.py",
             "slides/sensor.py",
+            "slides/stain.py",
             "stages/batch.py",
             "stages/cohort.py",
             "stages/compare.py",

@@ -9,6 +9,7 @@ rule predict:
         code=code(
             "attention/*.py",
             "slides/sensor.py",
+            "slides/stain.py",
             "stages/augment.py",
             "stages/batch.py",
             "stages/cohort.py",

@@ -15,6 +15,7 @@ rule train:
             "patients/stages.py",
             "patients/temperature.py",
             "slides/sensor.py",
+            "slides/stain.py",
             "stages/augment.py",
             "stages/batch.py",
             "stages/cohort.py",

@@ -1,8 +1,9 @@
 """The recurrent attention agent over the cells of a slide's overview.
 
 One model, used twice. In a rollout `begin`, `choose` and `absorb` run step by step (`steps.py`) while glimpses are
-read. In an update `call` replays the recorded glimpses and choices in one graph, and gives everything that the
-loss needs. No gradient flows through reading, so none is lost.
+read. In an update `call` replays what was recorded in one graph, and gives everything that the loss needs: glimpses
+and overviews, or, where parts do not learn, what these had made of them. No gradient flows through reading, so none is
+lost.
 """
 
 from collections.abc import Sequence

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from foveate.attention.policy import HEIGHT, NEVER, chosen
+from foveate.attention.policy import NEVER, chosen
 from foveate.attention.registry import part
+
+HEIGHT = 4.0  # of the inhibition before training: the surroundings become e^4 times less likely
 
 
 @part("location", "cells")

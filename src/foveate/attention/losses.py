@@ -9,6 +9,8 @@ from typing import Any
 
 from keras import ops
 
+LEAST_LOG_P = -50.0  # what has no mass at all costs much, and not infinitely much
+
 
 def cross_entropy(logits_t: Any, label: Any) -> Any:
     """-log p_t(label), mean over steps: every fixation must be ready to answer. logits_t (B, T, K), label (B,)."""
@@ -133,9 +135,9 @@ def guidance(log_p_t: Any, target_t: Any) -> Any:
 
     log_p_t (B, T, N); target_t (B, T, N) bool: annotated lesion cells that were not visited yet.
     """
-    mass = ops.sum(ops.exp(log_p_t) * ops.cast(target_t, log_p_t.dtype), axis=-1)
+    mass = ops.logsumexp(ops.where(target_t, log_p_t, LEAST_LOG_P), axis=-1)
     has = ops.cast(ops.any(target_t, axis=-1), log_p_t.dtype)
-    cost = -ops.log(ops.maximum(mass, 1e-8)) * has
+    cost = -ops.maximum(mass, LEAST_LOG_P) * has
     return ops.sum(cost, axis=1) / ops.maximum(ops.sum(has, axis=1), 1.0)
 
 

@@ -33,7 +33,7 @@ class PatientAgent(keras.Model):
     answer = log(posterior of the rule given the slides' running class probabilities) + correction. A slide that was
     not visited has the prior's probabilities. Before training the correction is zero and the likeliest slide is the
     one with the fewest visits: with the budget of the slides' own rollouts, a greedy rollout is these rollouts, and
-    the answer is the rule's posterior of what they conclude.
+    the answer is the rule's posterior of what they conclude. It does not ask the slides' stop network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""When to stop looking: the exploration network of Yarin 2017, trained by REINFORCE with a price per glimpse."""
+"""When to stop looking: the exploration network of Yarin 2017, trained with a price per glimpse."""
 
 import math
 from typing import Any

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from foveate.slides.overview_file import StoredOverview
 
 ENOUGH = 100_000  # overview pixels that tell the density
+LEAST = 0.02  # density of tissue that was stained
 FARTHEST = 2.0  # factor on the density: a slide that needs more is not made to look like the others
 
 
@@ -16,7 +17,7 @@ def power_tables(
     exponents: NDArray[np.floating], glass_rgb: tuple[int, int, int] = (255, 255, 255)
 ) -> NDArray[np.uint8]:
     """Intensities (..., 3, 256) after each channel's density was multiplied by exponents (..., 3); glass is 255."""
-    through = np.minimum(np.arange(256) / np.asarray(glass_rgb, np.float64)[:, None], 1.0)
+    through = np.minimum(np.arange(256) / np.maximum(glass_rgb, 1)[:, None], 1.0)
     return (255 * through ** np.asarray(exponents)[..., None] + 0.5).astype(np.uint8)
 
 
@@ -37,6 +38,12 @@ def tissue_density(overview: StoredOverview) -> NDArray[np.float64]:
 
 
 def to_density(overview: StoredOverview, density: tuple[float, ...]) -> NDArray[np.uint8]:
-    """Tables (3, 256) that give a slide's tissue this mean optical density (3,), as far as `FARTHEST` allows."""
-    factors = np.asarray(density) / np.maximum(tissue_density(overview), 1e-3)
+    """Tables (3, 256) that give a slide's tissue this mean optical density (3,), as far as `FARTHEST` allows.
+
+    Where tissue is hardly darker than the glass, that is no glass, and the colours stay as they are.
+    """
+    found = tissue_density(overview)
+    if found.max() < LEAST:
+        return power_tables(np.ones(3))
+    factors = np.asarray(density) / np.maximum(found, LEAST)
     return power_tables(np.clip(factors, 1 / FARTHEST, FARTHEST), overview.background_rgb)

@@ -99,13 +99,14 @@ def test_a_stop_network_learns_and_ends_the_looks_at_validation_slides(
 ) -> None:
     _, attend = start(cohort.tuned(train={"price": 0.5}), tmp_path)
     network = attend._agent.stop_network
+    attend._agent.action_network.set_weights([np.zeros((11, 4)), np.zeros(4)])
     plain = attend._validate()
     assert plain["val_glimpses"] == 2  # it begins with looking on
     before = network.get_weights()
     network.logit.bias.assign([50.0])
     stopped = attend._validate()
     assert stopped["val_glimpses"] == 1
-    # the answers of a new agent are even, whatever was seen: the prior decides
+    # the answers are even, whatever was seen: the prior decides
     untaught = -np.log(0.4 * 0.2) / 2
     assert stopped["val_loss"] == pytest.approx(untaught + 0.5, rel=1e-5)
     assert plain["val_loss"] == pytest.approx(untaught + 1.0, rel=1e-5)
@@ -125,6 +126,19 @@ def test_an_epoch_is_the_same_again(cohort: Any, eager: None, tmp_path: Path) ->
         ends.append(np.concatenate([w.ravel() for w in attend._agent.get_weights()]))
     np.testing.assert_array_equal(ends[0], ends[1])
     assert not np.array_equal(ends[0], ends[2])
+
+
+def test_what_is_recorded_is_what_the_pixels_give(cohort: Any, eager: None, tmp_path: Path) -> None:
+    """The same update, on pixels and overviews and on what was made of them, in halves and with copies."""
+    given = []
+    for learns in (False, True):
+        _, attend = start(cohort.tuned(train={"copies": 2}), tmp_path, context=learns, sight=learns)
+        attend.learner.train_on_batch = lambda x, **_: given.append(x) or {}
+        attend._update(next(attend._batches(np.random.default_rng(0))), np.random.default_rng(1))
+    assert set(given[0]) - set(given[1]) == {"scene", "seen", "seen_logits"}
+    made, remade = (attend._agent(x) for x in given)
+    for name in made:
+        np.testing.assert_allclose(made[name], remade[name], atol=1e-4)
 
 
 def test_the_context_network_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:
