@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,15 +35,17 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import Glimpses, GlimpseSensor
 from foveate.stages.plan import read_plan
 
+if TYPE_CHECKING:  # Keras is imported after the libraries were asked to be quiet
+    from foveate.attention.agent import Agent
+
 Call = tuple[list[StoredOverview], NDArray[np.floating]]
 
 
 class WatchedSensor(GlimpseSensor):
     """Keeps what it was asked for, and gives `canned` glimpses in place of reading where there are any."""
 
-    def __init__(self, config: Config) -> None:
-        glimpse = config.glimpse
-        super().__init__(glimpse.scales_mpp, glimpse.px, config.train.threads, glimpse.stain_od)
+    def __init__(self, agent: "Agent", threads: int) -> None:
+        super().__init__(**agent.sensor, threads=threads)
         self.calls: list[Call] = []
         self.canned: NDArray[np.uint8] | None = None
 
@@ -65,17 +68,6 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def read_again(sensor: WatchedSensor, calls: Sequence[Call]) -> None:
-    """The calls in their order, of which the next has always begun before one is waited for."""
-    waiting: deque[Callable[[], Glimpses]] = deque()
-    for call in calls:
-        waiting.append(sensor.start(*call))
-        if len(waiting) > 1:
-            waiting.popleft()()
-    while waiting:
-        waiting.popleft()()
-
-
 def measure(config: Config, results: Path, rounds: int) -> list[dict[str, float]]:
     from foveate.stages.determinism import seeded
     from foveate.stages.train import make_agent
@@ -91,7 +83,7 @@ def measure(config: Config, results: Path, rounds: int) -> list[dict[str, float]
         session = Session(config, plan.of(job.learned), job.fold, results / "overview", Path(folder))
         seeded(config.train.seed)
         agent = make_agent(config, session.prior)
-        sensor = session.sensor = WatchedSensor(config)
+        sensor = session.sensor = WatchedSensor(agent, config.train.threads)
         attend = Attend(session, agent, context=False, sight=False)
         attend.learner.optimizer.build(attend.learner.trainable_variables)
         attend.epoch(0)
@@ -106,7 +98,7 @@ def measure(config: Config, results: Path, rounds: int) -> list[dict[str, float]
             idle = 1 - (sensor.busy_s - busy) / whole
             sensor.forget()
             calls, sensor.calls = sensor.calls, []
-            reading = seconds(lambda calls=calls: read_again(sensor, calls))
+            reading = seconds(lambda calls=calls: deque(sensor.read_ahead(calls), maxlen=0))
             sensor.canned = glimpses
             model = seconds(lambda number=number: attend.epoch(number))
             sensor.canned = None

@@ -340,3 +340,30 @@ def test_real_slides(overview_of: Callable[..., StoredOverview]) -> None:
         assert (chroma > (10, 10, 5)).all()  # stained; at the coarsest scale there is glass around
         with pytest.raises(SlideError, match=r"^level7: level 0 has 28\.97 um/px, .* 1 um/px"):
             sensor.check(level7)
+
+
+def test_the_next_request_is_read_while_one_is_used(
+    sensor: GlimpseSensor, exact: StoredOverview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = np.array([[656.0, 336.0], [700.0, 400.0], [300.0, 300.0]])
+    said: list[str] = []
+    start = sensor.start
+
+    def watched(overviews: list[StoredOverview], locations_um: np.ndarray) -> Callable[[], Any]:
+        number = int(np.flatnonzero((places == locations_um[0]).all(1))[0])
+        said.append(f"begin {number}")
+        finish = start(overviews, locations_um)
+        return lambda: (said.append(f"end {number}"), finish())[1]
+
+    monkeypatch.setattr(sensor, "start", watched)
+    requests = [([exact], place[None]) for place in places]
+    for number, glimpses in enumerate(sensor.read_ahead(requests)):
+        said.append(f"use {number}")
+        np.testing.assert_array_equal(glimpses.pixels, start([exact], places[number][None])().pixels)
+    assert said == ["begin 0", "end 0", "begin 1", "use 0", "end 1", "begin 2", "use 1", "end 2", "use 2"]
+    said.clear()
+    left_early = sensor.read_ahead(requests)
+    next(left_early)
+    left_early.close()
+    assert said == ["begin 0", "end 0", "begin 1", "end 1"]
+    assert list(sensor.read_ahead([])) == []

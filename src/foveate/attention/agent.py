@@ -105,16 +105,22 @@ class Agent(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
         state = (None, self.settings["state"])
-        sight = (None, self.settings["state"] + len(self.settings["classes"]) - 1)
+        grounds = (None, self.settings["state"] + len(self.settings["classes"]) - 1)
         self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
         self.policy.build(state)
-        self.action_network.build(sight)
+        self.action_network.build(grounds)
         self.baseline_network.build(state)
         if self.stop_network is not None:
-            self.stop_network.build(sight)
+            self.stop_network.build(grounds)
         self.built = True
+
+    @property
+    def sensor(self) -> dict[str, Any]:
+        """What the model expects of a `GlimpseSensor`, as its arguments."""
+        settings = self.settings
+        return {"scales_mpp": settings["scales_mpp"], "px": settings["glimpse_px"], "stain_od": settings["stain_od"]}
 
     def learn_only(self, *parts: str) -> None:
         """Let only these parts learn: context; query and height (of the policy); sight (of the glimpse network); core.
@@ -200,7 +206,7 @@ class Agent(keras.Model):
         and a recurrent state would have to learn it from few slides. Evidence is the log of how much likelier a class
         is than the first one; a probability near 1 would hide how sure a glimpse is.
         """
-        return self.action_network(_sight(memory))
+        return self.action_network(_grounds(memory))
 
     def enough(self, memory: Memory) -> Any:
         """Logits (B,) of having seen enough: the stop network on what `answer` reads, detached.
@@ -209,7 +215,7 @@ class Agent(keras.Model):
         """
         if self.stop_network is None:
             raise ValueError("this agent has no stop network")
-        return self.stop_network(ops.stop_gradient(_sight(memory)))
+        return self.stop_network(ops.stop_gradient(_grounds(memory)))
 
     def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
         """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
@@ -268,13 +274,13 @@ class Agent(keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
-def _sight(memory: Memory) -> Any:
+def _grounds(memory: Memory) -> Any:
     """What the answer and the stop network read."""
     return ops.concatenate([memory["h"], memory["strongest"]], -1)
 
 
 def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Weights of `_sight` with which the answer is the strongest evidence of each class."""
+    """Weights of `_grounds` with which the answer is the strongest evidence of each class."""
     return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:]])
 
 

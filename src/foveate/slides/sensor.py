@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -95,6 +95,31 @@ class GlimpseSensor:
     ) -> Glimpses:
         """Read one glimpse a row, and wait for it; see `start`."""
         return self.start(overviews, locations_um, out)()
+
+    def read_ahead(
+        self, requests: Iterable[tuple[Sequence[StoredOverview], NDArray[np.floating]]]
+    ) -> Generator[Glimpses, None, None]:
+        """The glimpses of each request in turn; while they are used, the next request is being read.
+
+        requests: overviews and locations_um as `start` takes them. Close it if it is left early: that waits for what
+        is being read.
+        """
+        left = iter(requests)
+        due = self._start_next(left)
+        try:
+            while due is not None:
+                glimpses = due()
+                due = self._start_next(left)
+                yield glimpses
+        finally:
+            if due is not None:
+                due()
+
+    def _start_next(
+        self, left: Iterator[tuple[Sequence[StoredOverview], NDArray[np.floating]]]
+    ) -> Callable[[], Glimpses] | None:
+        request = next(left, None)
+        return None if request is None else self.start(*request)
 
     def start(
         self,

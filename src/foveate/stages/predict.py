@@ -61,10 +61,7 @@ class Predictor:
         self.patient_agent = load_patient_agent(patient_weights) if patient_weights else None
         match(self.agent, overviews)
         self._match_patient_agent()
-        settings = self.agent.settings
-        self.sensor = GlimpseSensor(
-            settings["scales_mpp"], settings["glimpse_px"], config.predict.threads, settings["stain_od"]
-        )
+        self.sensor = GlimpseSensor(**self.agent.sensor, threads=config.predict.threads)
         self.rollers = {p: Roller(self.agent, self.sensor, how, stop=True) for p, how in EXPLORE.items()}
         self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]

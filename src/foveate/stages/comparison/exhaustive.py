@@ -1,6 +1,7 @@
 """Every tissue cell of a slide, read with the sensor of the model and seen by its glimpse network."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ class CellSurvey:
     def __init__(self, agent: Agent, threads: int, cell_share: float) -> None:
         settings = agent.settings
         self._agent, self._share, self._side_um = agent, cell_share, settings["scales_mpp"][0] * settings["glimpse_px"]
-        self.sensor = MeteredSensor(settings["scales_mpp"], settings["glimpse_px"], threads, settings["stain_od"])
+        self.sensor = MeteredSensor(**agent.sensor, threads=threads)
         self._see = compiled(agent, lambda pixels, where: agent.glimpse_network(pixels, where))
         size = SMALLEST
         while size <= CHUNK:  # compilation is no part of the cost
@@ -75,20 +76,13 @@ class CellSurvey:
         self, overview: StoredOverview, places: NDArray[np.float64]
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         parts = [places[first : first + CHUNK] for first in range(0, len(places), CHUNK)]
-        waiting = None
-        for k, part in enumerate(parts):
-            pixels = waiting or self.sensor.start([overview] * len(part), part)
-            glimpses = pixels()
-            waiting = None
-            if k + 1 < len(parts):
-                waiting = self.sensor.start([overview] * len(parts[k + 1]), parts[k + 1])
-            for error in glimpses.errors.values():
-                if waiting is not None:
-                    waiting()
-                raise SlideError(error.slide, error.reason, error.remedy)
-            where = ((part - middle_um(overview)) / WHERE_UM).astype(np.float32)
-            vectors, evidence = self._see(_padded(glimpses.pixels), _padded(where))
-            yield ops.convert_to_numpy(vectors)[: len(part)], ops.convert_to_numpy(evidence)[: len(part)]
+        with closing(self.sensor.read_ahead(([overview] * len(part), part) for part in parts)) as reads:
+            for part, glimpses in zip(parts, reads, strict=True):
+                for error in glimpses.errors.values():
+                    raise SlideError(error.slide, error.reason, error.remedy)
+                where = ((part - middle_um(overview)) / WHERE_UM).astype(np.float32)
+                vectors, evidence = self._see(_padded(glimpses.pixels), _padded(where))
+                yield ops.convert_to_numpy(vectors)[: len(part)], ops.convert_to_numpy(evidence)[: len(part)]
 
 
 def _padded(values: NDArray[np.generic]) -> NDArray[np.generic]:

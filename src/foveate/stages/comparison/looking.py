@@ -87,7 +87,7 @@ class Looker:
         settings = agent.settings
         self._agent, self._after, self._repeats, self._share = agent, list(after), repeats, cell_share
         self._side_um = settings["scales_mpp"][0] * settings["glimpse_px"]
-        self.sensor = MeteredSensor(settings["scales_mpp"], settings["glimpse_px"], threads, settings["stain_od"])
+        self.sensor = MeteredSensor(**agent.sensor, threads=threads)
         self._rollers = {way: Roller(agent, self.sensor, explore) for way, explore in WAYS.items()}
         self._compiled: set[tuple[object, ...]] = set()
 

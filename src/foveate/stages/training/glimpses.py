@@ -1,7 +1,5 @@
 """Phase 2: what is seen. The glimpse network on annotated and normal cells, as the policy will see them."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from keras import ops
@@ -11,10 +9,9 @@ from foveate.attention.learner import GlimpseLearner
 from foveate.attention.steps import Steps
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
-from foveate.slides.sensor import Glimpses as Glance
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.batch import make_batch
-from foveate.stages.training.patches import Patches, PatchSampler
+from foveate.stages.training.patches import PatchSampler
 from foveate.stages.training.session import Phase, Session, mean_of
 
 STREAM, BATCH = 1, 64
@@ -49,14 +46,12 @@ class Glimpses(Phase):
         draws = self._sampler.draw(self._count, rng)
         done = []
         parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
-        due = self._begin(self._sampler, draws, parts[0])
-        for rows, following in progress(
-            list(zip(parts, [*parts[1:], None], strict=True)), f"glimpses {number + 1}/{self.epochs}"
-        ):
-            read = due
-            if following:
-                due = self._begin(self._sampler, draws, following)  # it is read while the model learns
-            seen, label = read(), draws.label[rows]
+        slides = self._sampler.overviews
+        reads = session.sensor.read_ahead(
+            ([slides[k] for k in draws.slide[rows]], draws.location_um[rows]) for rows in parts
+        )
+        for rows, seen in zip(progress(parts, f"glimpses {number + 1}/{self.epochs}"), reads, strict=True):
+            label = draws.label[rows]
             for error in seen.errors.values():
                 session.drop(error)
             kept = [k for k in range(len(label)) if k not in seen.errors]
@@ -66,11 +61,6 @@ class Glimpses(Phase):
                 )
                 done.append(self.learner.train_on_batch(pixels, label[kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
-
-    def _begin(self, sampler: PatchSampler, draws: Patches, rows: slice) -> Callable[[], Glance]:
-        """Have a batch read; what is returned waits for it."""
-        slides = [sampler.overviews[k] for k in draws.slide[rows]]
-        return self._session.sensor.start(slides, draws.location_um[rows])
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
