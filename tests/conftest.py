@@ -1,6 +1,7 @@
 """Tiny real slides: pyramidal tiled BigTIFFs that OpenSlide opens, with contents that a test can predict."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,14 @@ from foveate.stages import overview
 # the same examples in every run, and no clock: the machine may be busy
 settings.register_profile("foveate", derandomize=True, deadline=None)
 settings.load_profile("foveate")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws the same weights, its module's fixtures too, whichever tests its process ran before."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
+
 
 CONFIG = Path(__file__).parents[1] / "config" / "config.yaml"
 GLASS = (244, 242, 246)
