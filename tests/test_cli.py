@@ -13,7 +13,7 @@ from foveate.cohort.samples import read_samples
 from foveate.digits.tasks import TASKS
 
 DEFAULT = Path(__file__).parents[1] / "config" / "config.yaml"
-COMMANDS = ("samples", "overview", "train", "predict", "compare", "stage", "report", "digits")
+COMMANDS = ("samples", "overview", "train", "predict", "compare", "stage", "report", "view", "digits")
 
 
 @pytest.fixture
@@ -206,3 +206,8 @@ def test_log_lines_where_there_is_no_terminal(work: Path, tiny_slide: Any) -> No
 
 def test_the_command_offers_the_tasks_that_there_are() -> None:
     assert tuple(TASKS) == DIGITS  # named twice, so that --help imports no model
+
+
+def test_a_view_of_no_results_says_what_is_missing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = failed(capsys, "view", "nothing", "--no-browser")
+    assert "nothing: no results here, for nothing/predictions/slides.tsv does not exist; name the folder" in said

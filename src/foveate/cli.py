@@ -88,6 +88,11 @@ def parser() -> argparse.ArgumentParser:
         add(name, run, text).add_argument("--fold", metavar="NAME", help="one fold (default: all)")
     add("stage", _stage, "bring slides together: slides.tsv, patients.tsv, submission.csv, metrics.json")
     add("report", _report, "write the page report/index.html")
+    add("view", _view, "show slides and fixation paths in the browser, from a server on this machine only", stage=False)
+    view = commands.choices["view"]
+    view.add_argument("results", nargs="?", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    view.add_argument("--port", type=int, default=0, help="default: one that is free")
+    view.add_argument("--no-browser", action="store_true", help="only print the page's address")
     _digits_options(
         add("digits", _digits, "train the attention model on MNIST tasks; goes on where it was stopped", stage=False)
     )
@@ -274,3 +279,9 @@ def _report(options: argparse.Namespace) -> None:
         out=results / "report" / "index.html",
         progress=sys.stderr.isatty(),
     )
+
+
+def _view(options: argparse.Namespace) -> None:
+    from foveate.view.server import serve
+
+    serve(options.results, options.port, browser=not options.no_browser)

@@ -76,7 +76,7 @@ def test_places_of_the_files() -> None:
 def test_a_good_slide(stage: Stage, tiny_slide: Any) -> None:
     status = stage.run(tiny_slide.path)
     assert status["slide"] == "a"
-    assert status["path"] == str(tiny_slide.path)
+    assert (status["path"], status["annotation"]) == (str(tiny_slide.path), "")
     assert (status["mpp"], status["levels"], status["size_l0"]) == ([1, 1], 3, [2048, 1536])
     assert (status["vendor"], status["absent_tiles"]) == ("generic-tiff", 0)
     assert (status["remedy"], status["warnings"]) == ("", [])
@@ -125,7 +125,7 @@ def test_lesions_lie_where_they_are_drawn(stage: Stage, tiny_slide: Any, tmp_pat
     square = [[480, 320], [800, 320], [800, 480], [480, 480]]  # level-0 px = um
     annotation = tmp_path / "a.json"
     annotation.write_text(json.dumps({"positive": [{"name": "x", "vertices": square}], "negative": []}))
-    stage.run(tiny_slide.path, annotation=annotation)
+    assert stage.run(tiny_slide.path, annotation=annotation)["annotation"] == str(annotation)
     lesions = stage.stored().lesions
     assert lesions is not None
     expected = np.zeros((96, 128), np.uint16)

@@ -71,6 +71,7 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
     begun = time.perf_counter()
     status: dict[str, Any] = {
         "slide": sample.slide, "state": "ok", "reason": "", "remedy": "", "warnings": [], "path": str(sample.path),
+        "annotation": "" if sample.annotation is None else str(sample.annotation),
         "mpp": None, "mpp_source": "", "vendor": "", "reader": "", "reader_reason": "", "levels": 0, "size_l0": None,
         "absent_tiles": None, "tissue_share": None, "pen_share": None, "pale": None, "blurred_share": None,
     }  # fmt: skip
