@@ -1,11 +1,13 @@
 import hashlib
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,25 @@ def test_openseadragon_is_as_its_package_has_it() -> None:
     data = (PAGE / "openseadragon.min.js").read_bytes()
     assert data.startswith(b"//! openseadragon 6.1.1\n")
     assert hashlib.sha256(data).hexdigest() == OPENSEADRAGON_SHA256
+
+
+def test_the_command_opens_a_browser(run: Any, tmp_path: Path) -> None:
+    code = "import sys; from foveate.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "view", str(run.results)]
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {seen}.partial && mv {seen}.partial {seen}\n')
+    browser.chmod(0o755)
+    environment = os.environ | {"BROWSER": f"{browser} %s"}
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert done.stdout is not None
+    address = done.stdout.readline().split()[1]
+    end = time.monotonic() + 60
+    while not seen.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    done.send_signal(signal.SIGINT)
+    done.communicate(timeout=60)
+    assert seen.read_text().strip() == address
 
 
 def test_the_command_serves_until_it_is_interrupted(run: Any) -> None:

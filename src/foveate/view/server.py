@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -148,12 +149,17 @@ def serve(results: Path, port: int, *, browser: bool) -> None:
     """
     with Server(Content(results), port) as server:
         print(f"{results}: {server.address} (Ctrl-C ends it)", flush=True)
-        if browser and not webbrowser.open(server.address):
-            log.warning("no browser was found; open %s", server.address)
+        if browser:  # in a thread: one that runs in the terminal ends when the user has seen enough
+            threading.Thread(target=_open, args=(server.address,), daemon=True).start()
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _open(address: str) -> None:
+    if not webbrowser.open(address):
+        log.warning("no browser was found; open %s", address)
 
 
 def _is_number(text: str) -> bool:
