@@ -1,14 +1,10 @@
 # Files for QuPath and ASAP: `snakemake export`. Not part of `rule all`: three files a slide that most runs never open.
 
 
-def annotations():
-    return sorted({str(s.annotation) for s in PLAN.used.values() if s.annotation})
-
-
 rule export:
     input:
         overviews=overviews(SLIDES),
-        annotations=annotations(),
+        annotations=[str(s.annotation) for s in PLAN.used.values() if s.annotation],
         predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
         code=code(
             "patients/stages.py",
