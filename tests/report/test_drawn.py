@@ -102,6 +102,28 @@ def test_a_hole_that_would_show_what_it_hides_stays_an_exclusion() -> None:
     assert rasterize(annotation, (20, 20), (0, 0), (1, 1))[9, 9] == 0
 
 
+def test_holes_that_overlap_are_not_both_rings() -> None:
+    # what is within two rings would be a lesion again
+    lesion = box(0, 0, 20, 20)
+    annotation = Annotation([lesion], [box(2, 2, 8, 8), box(5, 5, 12, 12), box(3, 3, 4, 4)])
+    tumor, *exclusions = lesion_marks(annotation, (1.0, 1.0))
+    assert [ring.tolist() for ring in tumor.parts[0]] == [lesion.tolist(), box(2, 2, 8, 8).tolist()]
+    assert [mark.parts[0][0].tolist() for mark in exclusions] == [ring.tolist() for ring in annotation.holes[1:]]
+
+
+def test_a_lesion_that_crosses_itself_has_the_area_that_it_is_drawn_with() -> None:
+    bow_tie = np.array([(0, 0), (20, 20), (20, 0), (0, 20)], float)
+    (mark,) = lesion_marks(Annotation([bow_tie], []), (0.5, 0.5))
+    assert mark.measurements == {"diameter_um": round(200**0.5, 3), "area_um2": 50}
+    assert mark.parts[0][0] is bow_tie  # as it was annotated
+    (mark, _) = lesion_marks(Annotation([bow_tie], [box(10, 1, 12, 2)]), (1.0, 1.0))  # between its halves
+    assert len(mark.parts[0]) == 1
+
+
+def test_exclusions_without_lesions() -> None:
+    assert [mark.group for mark in lesion_marks(Annotation([], [box(0, 0, 1, 1)]), (1.0, 1.0))] == ["Exclusion"]
+
+
 def fixations(count: int) -> Fixations:
     return Fixations(
         running=np.tile(np.array([0.5, 0.25, 0.25, 0.0], np.float32), (count, 1)),

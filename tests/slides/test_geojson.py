@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shapely.geometry import shape
 
 from foveate.errors import FoveateError
 from foveate.slides.geojson import feature_collection, is_geojson, read_geojson
 from foveate.slides.marks import AREA, LINE, POINTS, Mark
+from foveate.slides.outlines import fill
 
 from .rfc7946 import faults
 
@@ -70,6 +72,25 @@ def test_what_is_written_is_geojson_and_read_back_the_same(corner: tuple[int, in
     assert [rings(m) for m in again] == [rings(m) for m in MARKS]
 
 
+def test_qupath_gets_valid_polygons_that_are_filled_as_they_were_drawn() -> None:
+    bow_tie = outline((0, 0), (4, 4), (4, 0), (0, 4))
+    loop = outline((0, 0), (6, 0), (6, 6), (2, 6), (2, 2), (4, 2), (4, 4), (0, 4))
+    line = outline((0, 0), (6, 0), (9, 0))
+    collection = feature_collection([Mark("Tumor", AREA, ((ring,),)) for ring in (bow_tie, loop, line)])
+    assert faults(collection) == []
+    shapes = [shape(found["geometry"]) for found in collection["features"]]
+    assert all(found.is_valid for found in shapes)
+    assert [(found.geom_type, found.area) for found in shapes[:2]] == [("MultiPolygon", 8), ("Polygon", 28)]
+    two, one, none = read(*json.loads(json.dumps(collection))["features"])
+    for mark, ring in ((two, bow_tie), (one, loop)):
+        drawn, again = np.zeros((2, 7, 7), np.uint16)
+        fill(drawn, ring, 1)
+        for outer, *holes in mark.parts:
+            fill(again, outer, 1, holes)
+        np.testing.assert_array_equal(again, drawn)
+    assert none.kind == LINE
+
+
 def test_the_properties_are_those_of_qupath() -> None:
     first, second, *_ = feature_collection(MARKS)["features"]
     assert first["properties"] == {
@@ -83,7 +104,7 @@ def test_the_properties_are_those_of_qupath() -> None:
     assert "isLocked" not in second["properties"]
     types = [f["geometry"]["type"] for f in feature_collection(MARKS)["features"]]
     assert types == ["MultiPolygon", "Polygon", "LineString", "MultiPoint", "Point"]
-    assert feature_collection(MARKS, (1, 2))["features"][4]["geometry"]["coordinates"] == [19, 18]
+    assert feature_collection(MARKS, (1, 2))["features"][4]["geometry"]["coordinates"] == (19, 18)
 
 
 def test_the_checks_of_this_test_see_faults() -> None:

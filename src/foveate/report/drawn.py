@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.report.palette import tumor_colour
 from foveate.report.sources import Attention, Fixations
-from foveate.slides import outlines
 from foveate.slides.annotations import Annotation
 from foveate.slides.marks import (
     AREA,
@@ -25,9 +25,9 @@ from foveate.slides.marks import (
     Polygon,
 )
 from foveate.slides.ometiff import halved
-from foveate.slides.outlines import Outline
+from foveate.slides.outlines import Outline, diameter
 from foveate.slides.overview_file import StoredOverview
-from foveate.slides.polygons import crosses, inside, polygons
+from foveate.slides.polygons import enclosed, polygons
 
 TISSUE_COLOUR, LESION_COLOUR, EXCLUSION_COLOUR = (20, 110, 60), (200, 0, 0), (90, 90, 90)
 FIXATION_COLOUR = (125, 147, 171)
@@ -47,38 +47,31 @@ def tissue_marks(overview: StoredOverview) -> list[Mark]:
 def lesion_marks(annotation: Annotation, mpp: tuple[float, float]) -> list[Mark]:
     """A mark for each annotated lesion, with its holes; mpp: um per level-0 pixel (x, y).
 
-    A hole that is to be cut out of all lesions becomes one of each that it lies in, if every other one lies clear of
-    it; otherwise it is a mark of its own, an exclusion.
+    A hole that is to be cut out of all lesions becomes one of each that it lies in, if every other one, and every hole
+    there, lies clear of it; otherwise it is a mark of its own, an exclusion.
     """
-    inner = {k: list(annotation.inner.get(k, ())) for k in range(len(annotation.lesions))}
+    lesions = [[outline, *annotation.inner.get(k, ())] for k, outline in enumerate(annotation.lesions)]
+    areas = [enclosed(lesion) for lesion in lesions]
     apart = []
-    for hole in annotation.holes:
-        places = [_place(hole, lesion) for lesion in annotation.lesions]
-        if "within" in places and "across" not in places:
-            for k in (k for k, place in enumerate(places) if place == "within"):
-                inner[k].append(hole)
+    for outline in annotation.holes:
+        hole = enclosed([outline])
+        within, clear = shapely.contains_properly(areas, hole), shapely.disjoint(areas, hole)
+        if within.any() and (within | clear).all():
+            for k in np.flatnonzero(within):
+                lesions[k].append(outline)
+                areas[k] = enclosed(lesions[k])
         else:
-            apart.append(hole)
+            apart.append(outline)
     marks = [
-        Mark(LESION, AREA, ((v, *inner[k]),), f"lesion {k + 1}", LESION_COLOUR, None, _sizes((v, *inner[k]), mpp))
-        for k, v in enumerate(annotation.lesions)
+        Mark(LESION, AREA, (tuple(rings),), f"lesion {k}", LESION_COLOUR, None, _sizes(rings, mpp))
+        for k, rings in enumerate(lesions, start=1)
     ]
     return marks + [Mark(EXCLUSION, AREA, ((v,),), f"exclusion {k + 1}", EXCLUSION_COLOUR) for k, v in enumerate(apart)]
 
 
-def _place(hole: Outline, lesion: Outline) -> str:
-    """Whether a hole lies within a lesion, clear of it, or across its outline or around it."""
-    apart = (hole.max(axis=0) < lesion.min(axis=0)) | (hole.min(axis=0) > lesion.max(axis=0))
-    if apart.any():
-        return "clear"
-    if crosses(hole, lesion) or inside(hole, lesion[:1]).any():
-        return "across"
-    return "within" if inside(lesion, hole[:1]).all() else "clear"
-
-
-def _sizes(polygon: Polygon, mpp: tuple[float, float]) -> dict[str, float]:
-    outer, *holes = (outlines.area(ring * mpp) for ring in polygon)
-    return {"diameter_um": round(outlines.diameter(polygon[0] * mpp), 3), "area_um2": round(outer - sum(holes), 3)}
+def _sizes(rings: list[Outline], mpp: tuple[float, float]) -> dict[str, float]:
+    um = [ring * mpp for ring in rings]
+    return {"diameter_um": round(diameter(um[0]), 3), "area_um2": round(enclosed(um).area, 3)}
 
 
 def fixation_marks(overview: StoredOverview, fixations: Fixations) -> list[Mark]:

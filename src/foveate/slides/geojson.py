@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 
 from foveate.errors import FoveateError
 from foveate.slides.marks import AREA, LINE, POINTS, Mark, Placed, Polygon, number, shown
-from foveate.slides.outlines import Outline, signed_area
+from foveate.slides.outlines import Outline
+from foveate.slides.polygons import enclosed, pieces
 
 ANNOTATIONS = ("annotation", "PathAnnotationObject", "unknown")  # objectType, also QuPath 0.2's, and its absence
 GEOMETRIES = ("Polygon", "MultiPolygon", "LineString", "MultiLineString", "Point", "MultiPoint")
@@ -138,7 +142,8 @@ def _list(value: Any, what: str, place: str) -> list[Any]:
 def feature_collection(marks: Sequence[Mark], corner_l0: tuple[int, int] = (0, 0)) -> dict[str, Any]:
     """The marks as QuPath annotations: a GeoJSON FeatureCollection, with rings as RFC 7946 wants them.
 
-    corner_l0: where QuPath counts from, level-0 px.
+    corner_l0: where QuPath counts from, level-0 px. An outline that crosses itself becomes the pieces that it encloses,
+    and one that encloses nothing lines: QuPath 0.6 opens no file with an invalid polygon in it.
     """
     corner = np.array(corner_l0, np.float64)
     return {"type": "FeatureCollection", "features": [_feature(mark, corner) for mark in marks]}
@@ -154,25 +159,17 @@ def _feature(mark: Mark, corner: Outline) -> dict[str, Any]:
         properties["isLocked"] = True
     if mark.measurements:
         properties["measurements"] = dict(mark.measurements)
-    parts = [[vertices - corner for vertices in part] for part in mark.parts]
-    return {"type": "Feature", "geometry": _written(mark.kind, parts), "properties": properties}
+    geometry = _written(mark.kind, [[vertices - corner for vertices in part] for part in mark.parts])
+    return {"type": "Feature", "geometry": mapping(geometry), "properties": properties}
 
 
-def _written(kind: str, parts: list[list[Outline]]) -> dict[str, Any]:
+def _written(kind: str, parts: list[list[Outline]]) -> BaseGeometry:
+    """A mark's geometry, valid, and counterclockwise by its numbers, holes clockwise (RFC 7946, 3.1.6)."""
     if kind == AREA:
-        polygons = [[_closed(ring, hole=k > 0) for k, ring in enumerate(part)] for part in parts]
-        several = len(polygons) > 1
-        return {"type": "MultiPolygon" if several else "Polygon", "coordinates": polygons if several else polygons[0]}
-    positions = parts[0][0].tolist()
+        areas = [enclosed(part) for part in parts]
+        found = [shapely.Polygon(outline, holes) for area in areas for outline, *holes in pieces(area)]
+        return shapely.orient_polygons(shapely.MultiPolygon(found) if len(found) > 1 else (found or areas)[0])
+    vertices = parts[0][0]
     if kind == LINE:
-        return {"type": "LineString", "coordinates": positions}
-    if len(positions) == 1:
-        return {"type": "Point", "coordinates": positions[0]}
-    return {"type": "MultiPoint", "coordinates": positions}
-
-
-def _closed(ring: Outline, *, hole: bool) -> list[list[float]]:
-    """A ring that ends where it begins: counterclockwise by its numbers, a hole clockwise (RFC 7946, 3.1.6)."""
-    turned = ring[::-1] if (signed_area(ring) > 0) == hole else ring
-    closed: list[list[float]] = np.concatenate([turned, turned[:1]]).tolist()
-    return closed
+        return shapely.LineString(vertices)
+    return shapely.Point(vertices[0]) if len(vertices) == 1 else shapely.MultiPoint(vertices)

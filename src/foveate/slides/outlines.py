@@ -47,14 +47,9 @@ def fill(grid: NDArray[np.uint16], outline: Outline, value: int, inner: Sequence
 
 
 def area(outline: Outline) -> float:
-    """Area inside the outline."""
-    return abs(signed_area(outline))
-
-
-def signed_area(outline: Outline) -> float:
-    """Area by the shoelace formula: positive where it turns from x to y, which is clockwise on an image."""
+    """Area inside the outline, by the shoelace formula."""
     x, y = (outline - outline[0]).T
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
 def diameter(outline: Outline) -> float:
