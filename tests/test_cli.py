@@ -13,7 +13,7 @@ from foveate.cohort.samples import read_samples
 from foveate.digits.tasks import TASKS
 
 DEFAULT = Path(__file__).parents[1] / "config" / "config.yaml"
-COMMANDS = ("samples", "overview", "train", "predict", "compare", "stage", "report", "view", "digits")
+COMMANDS = ("samples", "overview", "train", "predict", "compare", "stage", "report", "view", "export", "digits")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_wrong_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFi
 
 def test_what_needs_no_model_loads_none() -> None:
     code = (
-        "import sys; from foveate import cli; from foveate.stages import overview, patients, report, slides\n"
+        "import sys; from foveate import cli; from foveate.stages import export, overview, patients, report, slides\n"
         "cli.parser(); sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -142,6 +142,16 @@ def test_the_overview_of_good_and_bad_slides(work: Path, tiny_slide: Any, capsys
     assert not Path("results").exists()
 
 
+def test_the_export_of_one_slide(work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        shutil.copy(tiny_slide.path, f"{name}.tif")
+    sheet(*(f"{name}\t{name}\t{name}.tif\t\ttest\t" for name in "ab"))
+    assert main(["overview", "--quiet"]) == 0
+    assert main(["export", "--quiet", "b"]) == 0
+    assert {path.name for path in Path("results/export").iterdir()} == {"b.geojson", "b.xml"}
+    assert "config/samples.tsv: no slide c that is not excluded" in failed(capsys, "export", "c")
+
+
 @pytest.mark.parametrize("command", ["train", "predict", "compare"])
 def test_an_unknown_fold(work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str], command: str) -> None:
     sheet(f"a\tp\t{tiny_slide.path}\tmacro\ttrain\t")
@@ -157,6 +167,7 @@ def test_stages_before_their_time(work: Path, tiny_slide: Any, capsys: pytest.Ca
     assert "results/overview/test0.h5 does not exist" in failed(capsys, "predict")
     assert "results/train/split/model.keras does not exist" in failed(capsys, "compare")
     assert "results/predictions/slides.tsv" in failed(capsys, "report")
+    assert "results/overview/train0.h5 does not exist; make the overviews first" in failed(capsys, "export")
 
 
 def test_nothing_to_train_with_given_weights(work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,6 +93,8 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("results", nargs="?", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     view.add_argument("--port", type=int, default=0, help="default: one that is free")
     view.add_argument("--no-browser", action="store_true", help="only print the page's address")
+    export = add("export", _export, "write what is known of slides for QuPath (GeoJSON, OME-TIFF) and ASAP (XML)")
+    export.add_argument("slides", nargs="*", metavar="SLIDE", help="names in the sheet (default: all)")
     _digits_options(
         add("digits", _digits, "train the attention model on MNIST tasks; goes on where it was stopped", stage=False)
     )
@@ -157,15 +159,19 @@ def _overview(options: argparse.Namespace) -> int:
     from foveate.stages import overview
 
     config, plan = _plan(options)
+    good = [
+        overview.run(config, sample, overview.Outputs.of(sample.slide, options.results))
+        for sample in progress(_named(options, config, plan), "overview")
+    ]
+    return 0 if all(good) else 1
+
+
+def _named(options: argparse.Namespace, config: Config, plan: Plan) -> list[Sample]:
+    """The samples of the slides that the command names, or all."""
     unknown = sorted(set(options.slides) - set(plan.used))
     if unknown:
         raise FoveateError(f"{config.samples}: no slide {', '.join(unknown)} that is not excluded")
-    names = options.slides or list(plan.used)
-    good = [
-        overview.run(config, sample, overview.Outputs.of(sample.slide, options.results))
-        for sample in progress(plan.of(names), "overview")
-    ]
-    return 0 if all(good) else 1
+    return plan.of(options.slides or plan.used)
 
 
 def _jobs(plan: Plan, fold: str | None) -> list[str]:
@@ -285,3 +291,15 @@ def _view(options: argparse.Namespace) -> None:
     from foveate.view.server import serve
 
     serve(options.results, options.port, browser=not options.no_browser)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from foveate.stages import export
+
+    config, plan = _plan(options)
+    results: Path = options.results
+    files = [results / "predictions" / f"{name}.h5" for name in plan.jobs]
+    predictions = [path for path in files if path.exists()]
+    if not predictions:
+        log.warning("%s: no predictions yet; only tissue and annotations are written", results)
+    export.run(_named(options, config, plan), results / "overview", predictions, results / "export")

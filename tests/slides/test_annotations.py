@@ -108,6 +108,116 @@ def test_bad_asap(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in str(caught.value)
 
 
+def square(left: float, top: float, side: float) -> list[list[float]]:
+    """A closed ring."""
+    right, bottom = left + side, top + side
+    return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+
+
+def geojson(folder: Path, *drawn: tuple[str | None, str, object], name: str = "a.geojson") -> Path:
+    """A file of features: classification, type of geometry, coordinates."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": kind, "coordinates": coordinates},
+            "properties": {"objectType": "annotation", "name": f"f{k}"}
+            | ({"classification": {"name": group, "color": [200, 0, 0]}} if group else {}),
+        }
+        for k, (group, kind, coordinates) in enumerate(drawn)
+    ]
+    path = folder / name
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.json"])
+def test_geojson_lesions_and_holes(tmp_path: Path, name: str) -> None:
+    drawn = [
+        ("Tumor", "Polygon", [square(0, 0, 9), square(2, 2, 3)]),
+        ("metastases", "MultiPolygon", [[square(20, 0, 5)], [square(30, 0, 5)]]),
+        ("Ignore*", "Polygon", [square(1, 7, 1)]),
+        ("Stroma", "LineString", [[0, 0], [5, 5]]),  # it has no area
+    ]
+    annotation = read_annotation(geojson(tmp_path, *drawn, name=name))
+    assert [outline.tolist() for outline in annotation.lesions] == [
+        square(left, 0, side)[:-1] for left, side in ((0, 9), (20, 5), (30, 5))
+    ]
+    assert vertices(annotation.holes) == [[tuple(v) for v in square(1, 7, 1)[:-1]]]
+    assert {k: vertices(own) for k, own in annotation.inner.items()} == {0: [[tuple(v) for v in square(2, 2, 3)[:-1]]]}
+    assert lesion_diameters_um(annotation, (1, 1)) == pytest.approx([9 * 2**0.5, 5 * 2**0.5, 5 * 2**0.5])
+
+
+def test_a_lesion_within_the_hole_of_another_is_seen(tmp_path: Path) -> None:
+    rings = [square(0, 0, 7), square(1, 1, 5)]
+    path = geojson(tmp_path, ("Tumor", "MultiPolygon", [rings, [square(3, 3, 1)]]))
+    grid = rasterize(read_annotation(path), (7, 7), (0, 0), (1, 1))
+    assert grid.tolist() == [
+        [1, 1, 1, 1, 1, 1, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 2, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 1, 1, 1, 1, 1, 1],
+    ]
+
+
+def test_geojson_is_counted_from_the_corner_of_the_bounds_and_asap_is_not(tmp_path: Path) -> None:
+    path = geojson(tmp_path, ("Tumor", "Polygon", [square(0, 0, 9), square(2, 2, 3)]))
+    annotation = read_annotation(path, (1000, 20))
+    assert annotation.lesions[0][0].tolist() == [1000, 20]
+    assert annotation.inner[0][0][0].tolist() == [1002, 22]
+    assert vertices(read_annotation(asap(tmp_path, element(TRIANGLE)), (1000, 20)).lesions) == [TRIANGLE]
+
+
+def test_what_foveate_draws_is_no_annotation(tmp_path: Path) -> None:
+    ours = ("Tissue", "Tissue hole", "Fixation", "Attention 50%", "Attention 50% hole")
+    path = geojson(tmp_path, *((group, "Polygon", [square(0, 0, 9)]) for group in (*ours, "Tumor")))
+    assert len(read_annotation(path).lesions) == 1
+    assert len(read_annotation(asap(tmp_path, *(element(TRIANGLE, group) for group in (*ours, "_2")))).holes) == 1
+
+
+def test_rings_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    line = [[3, 3], [4, 4], [3, 3]]
+    path = geojson(
+        tmp_path, ("Tumor", "Polygon", [line, square(0, 0, 2)]), ("Tumor", "Polygon", [square(0, 0, 9), line])
+    )
+    annotation = read_annotation(path)
+    assert (len(annotation.lesions), annotation.inner) == (1, {})
+    assert caplog.messages == [
+        f"{path}: feature {k} 'f{k}': left out, it has 2 vertices and an outline has 3 or more" for k in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        (("Stroma", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Stroma'; expected _0, _1, Tumor,"),
+        ((None, "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification ''; expected _0, _1, Tumor, metastases"),
+        (("Tumor", "Polygon", [[[0, 0], [1, "x"], [2, 2]]]), "feature 0 'f0': y is 'x'; expected a number"),
+        (
+            ("Exclusion", "Polygon", [square(0, 0, 9), square(2, 2, 2)]),
+            "feature 0 'f0': classification 'Exclusion' has a hole in it; expected plain outlines",
+        ),
+    ],
+)
+def test_bad_geojson(tmp_path: Path, drawn: tuple[str | None, str, object], expected: str) -> None:
+    path = geojson(tmp_path, drawn)
+    with pytest.raises(FoveateError) as caught:
+        read_annotation(path)
+    assert str(caught.value).startswith(f"{path}: {expected}")
+
+
+@pytest.mark.parametrize("content", ["", '{"type": ', "[]"])
+def test_other_files_named_geojson(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.geojson").write_text(content)
+    if content == "[]":  # what QuPath writes where nothing is annotated
+        assert read_annotation(tmp_path / "a.geojson") == Annotation()
+        return
+    with pytest.raises(FoveateError, match=r"a\.geojson:1: not JSON"):
+        read_annotation(tmp_path / "a.geojson")
+
+
 BOMB = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 12))
 
 
@@ -151,7 +261,7 @@ def test_other_files_named_xml(tmp_path: Path, content: bytes, expected: str) ->
     ("name", "expected"),
     [
         ("none.xml", "none.xml: cannot be read: No such file"),
-        ("a.geojson", r"a.geojson: expected an annotation, \.xml \(ASAP\) or \.json \(NCRF\)"),
+        ("a.txt", r"a.txt: expected an annotation, \.xml \(ASAP\), \.geojson \(QuPath\) or \.json \(QuPath or NCRF\)"),
     ],
 )
 def test_no_annotation_file(tmp_path: Path, name: str, expected: str) -> None:

@@ -178,7 +178,9 @@ def test_every_slide_is_predicted_by_both_policies(predicted: dict[str, Any]) ->
         "location_um": (3, T, 2), "location_l0": (3, T, 2), "policy_probability": (3, T),
     }  # fmt: skip
     expected = {f"{policy}/{name}": shape for policy in ("learned", "random") for name, shape in each.items()}
-    assert shapes == expected | {"learned/glimpses": (3, T, 2, PX, PX, 3)}
+    cells = int(predicted["learned/cells"].sum())
+    of_cells = {"learned/cells": (3,), "learned/cell": (cells, 2), "learned/attention": (cells,)}
+    assert shapes == expected | of_cells | {"learned/glimpses": (3, T, 2, PX, PX, 3)}
     assert predicted["learned/slide"] == predicted["random/slide"]
     assert sorted(predicted["learned/slide"]) == ["oblong", "plain", "tall"]
     for policy in ("learned", "random"):
@@ -200,6 +202,29 @@ def test_locations_lie_in_tissue_in_both_frames(setup: Setup, predicted: dict[st
             np.testing.assert_allclose(predicted[f"{policy}/location_l0"][row] * pixel_um[slide], um, rtol=1e-6)
             for x, y in um:
                 assert overviews[slide].cell_tissue[int(y // 128), int(x // 128)] >= 0.25
+
+
+def attention_of(predicted: dict[str, Any], slide: str) -> dict[tuple[int, int], float]:
+    """Cell (row, column) to the attention that it got."""
+    row = predicted["learned/slide"].index(slide)
+    ends = np.cumsum(predicted["learned/cells"])
+    own = slice(ends[row] - predicted["learned/cells"][row], ends[row])
+    cells = [(int(r), int(c)) for r, c in predicted["learned/cell"][own]]
+    return dict(zip(cells, predicted["learned/attention"][own].tolist(), strict=True))
+
+
+def test_attention_is_the_most_that_the_policy_gave_a_cell(setup: Setup, predicted: dict[str, Any]) -> None:
+    for overview in setup.cohort():
+        attention = attention_of(predicted, overview.slide)
+        assert list(attention) == [(int(r), int(c)) for r, c in np.argwhere(overview.cell_tissue >= 0.25)]
+        row = predicted["learned/slide"].index(overview.slide)
+        # a greedy policy looks where it puts most
+        places = [(int(y // 128), int(x // 128)) for x, y in predicted["learned/location_um"][row]]
+        probability = predicted["learned/policy_probability"][row]
+        assert attention[places[0]] == pytest.approx(probability[0], rel=1e-4)
+        assert max(attention.values()) == pytest.approx(max(probability), rel=1e-4)
+        for place, p in zip(places, probability, strict=True):
+            assert attention[place] >= p * (1 - 1e-4)
 
 
 def test_glimpses_are_what_lies_at_their_locations(setup: Setup, predicted: dict[str, Any]) -> None:
@@ -255,6 +280,8 @@ def test_a_model_with_a_stop_network_looks_until_it_has_seen_enough(
             np.testing.assert_array_equal(ours[:, 0], theirs[:, 0])
         np.testing.assert_array_equal(made[f"{policy}/probabilities"], predicted[f"{policy}/running"][:, 0])
         assert np.isnan(made[f"{policy}/location_l0"][:, 1:]).all()
+    for slide in made["learned/slide"]:  # of one fixation: the policy before it
+        assert sum(attention_of(made, slide).values()) == pytest.approx(1, abs=1e-5)
     assert not made["learned/glimpses"][:, 1:].any()
 
 

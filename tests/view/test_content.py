@@ -10,8 +10,10 @@ from PIL import Image
 
 from foveate.errors import FoveateError, SlideError
 from foveate.report.palette import CLASS_COLOURS, CLASS_COLOURS_DARK, tumor_colour
+from foveate.slides.overview_file import read_overview
 from foveate.view import content
 from foveate.view.content import Content, palette_css
+from foveate.view.layers import lesion_layer
 
 
 def corners(path: str) -> list[list[float]]:
@@ -66,6 +68,19 @@ def test_layers_lie_over_the_slide(run: Any, tiny_slide: Any) -> None:
     }  # fmt: skip
     assert told["image"]["width"] == 2048
     assert told["image"]["scanned"] == [0, 0, 2048, 1536]
+
+
+def test_a_lesion_s_own_hole_is_drawn_too(own_run: Any) -> None:
+    rings = [[[600, 300], [700, 300], [700, 400], [600, 300]], [[680, 310], [690, 310], [690, 320], [680, 310]]]
+    geometry = {"type": "Polygon", "coordinates": rings}
+    drawn = own_run.annotation.with_suffix(".geojson")
+    drawn.write_text(
+        json.dumps({"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": "Tumor"}}})
+    )
+    overview = read_overview(own_run.results / "overview" / "seen.h5")
+    layer = lesion_layer(overview, drawn)
+    assert layer is not None
+    assert layer["path"] == "M600.0 300.0L700.0 300.0L700.0 400.0ZM680.0 310.0L690.0 310.0L690.0 320.0Z"
 
 
 def test_lesions_are_the_overview_s_where_the_annotation_is_gone(own_run: Any) -> None:

@@ -89,6 +89,18 @@ class Fixations:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """Where the learned policy wanted to look on one slide.
+
+    cell: (N, 2) the tissue cells, row and column on the overview's grid; peak: (N,) the highest probability that the
+    policy gave each before any of the fixations.
+    """
+
+    cell: NDArray[np.int32]
+    peak: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Model:
     """One fold's weights and how they look at a slide."""
 
@@ -140,6 +152,23 @@ class Predictions:
                 fold=str(file.attrs["fold"]),
                 budget=budget,
             )
+
+    def attention(self, slide: str, fold: str) -> Attention | None:
+        """Read the attention of `slide`, of the model that `of` takes; None without any.
+
+        Raises FoveateError for predictions that were made before there was any in them.
+        """
+        places = self._places.get(slide)
+        if not places:
+            return None
+        path, row = places.get(fold) or next(iter(places.values()))
+        with _h5(path) as file:
+            group = file["learned"]
+            if "attention" not in group:
+                raise FoveateError(f"{path}: says nothing of attention; delete it and predict again")
+            last = int(group["cells"][: row + 1].sum())
+            own = slice(last - int(group["cells"][row]), last)
+            return Attention(group["cell"][own], group["attention"][own])
 
 
 def read_slides(path: Path) -> list[SlideRow]:

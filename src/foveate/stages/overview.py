@@ -121,7 +121,7 @@ def read_lesions(sample: Sample, slide: Slide, scan: Scan) -> Lesions | None:
     x_l0, y_l0 = slide.geometry.um_to_l0(np.array(scan.origin_um)).tolist()
     l0_per_px = (scan.mpp / mpp[0], scan.mpp / mpp[1])
     try:
-        annotation = read_annotation(sample.annotation)
+        annotation = read_annotation(sample.annotation, slide.geometry.bounds_l0[:2])
         index = rasterize(annotation, scan.scanned.shape, (x_l0, y_l0), l0_per_px)
     except FoveateError as error:
         raise SlideError(sample.slide, str(error), "correct the annotation column") from error

@@ -23,7 +23,7 @@ from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
-from foveate.stages.batch import common_shape, make_batch
+from foveate.stages.batch import Batch, common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
 from foveate.stages.keras_file import load_agent, load_patient_agent
@@ -34,6 +34,7 @@ from foveate.stages.rollout import Roller, Rollout, side_by_side
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
+NO_CELLS = np.empty((0, 2), np.int32)
 
 
 class Predictor:
@@ -62,7 +63,9 @@ class Predictor:
         match(self.agent, overviews)
         self._match_patient_agent()
         self.sensor = GlimpseSensor(**self.agent.sensor, threads=config.predict.threads)
-        self.rollers = {p: Roller(self.agent, self.sensor, how, stop=True) for p, how in EXPLORE.items()}
+        self.rollers = {
+            p: Roller(self.agent, self.sensor, how, stop=True, attention=p == "learned") for p, how in EXPLORE.items()
+        }
         self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]
         chosen = (config.predict, config.tissue, config.glimpse.count, config.train.seed, config.patient_agent.budget)
@@ -130,6 +133,7 @@ class Predictor:
                 group["uncalibrated"] = ops.convert_to_numpy(last)[kept]
                 if name == "learned":
                     group["glimpses"] = rollout.pixels[kept]
+                    _write_attention(group, batch, rollout, kept)
 
 
 def match(agent: Agent, overviews: Sequence[StoredOverview]) -> None:
@@ -188,6 +192,17 @@ def _write_rollout(
     group["policy_probability"] = rollout.probability[kept]
 
 
+def _write_attention(group: h5py.Group, batch: Batch, rollout: Rollout, kept: list[int]) -> None:
+    if rollout.attention is None:
+        raise ValueError("the rollout was not asked for its attention")
+    tissue = [batch.candidates[row] >= 0 for row in kept]
+    group["cells"] = np.array([t.sum() for t in tissue], np.int64)
+    cell = [batch.home[row, t].astype(np.int32) for row, t in zip(kept, tissue, strict=True)]
+    group["cell"] = np.concatenate(cell or [NO_CELLS])
+    peaks = [rollout.attention[row, t] for row, t in zip(kept, tissue, strict=True)]
+    group["attention"] = np.concatenate(peaks or [np.empty(0, np.float32)])
+
+
 def _merge(
     slides: Sequence[Path],
     patients: Sequence[Path] | None,
@@ -226,7 +241,7 @@ def _failures(files: Sequence[Path]) -> dict[str, str]:
 def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
     if name not in group:
         pixels = {"compression": "gzip", "compression_opts": 1} if name == "glimpses" else {}
-        chunk = (1 if name == "glimpses" else 64, *values.shape[1:])
+        chunk = ({"glimpses": 1, "cell": 4096, "attention": 4096}.get(name, 64), *values.shape[1:])
         group.create_dataset(
             name,
             (0, *values.shape[1:]),
@@ -259,6 +274,9 @@ def run(
     calibrated; looked (n,), the fixations that were made until the model's stop network ended it, T without one;
     location_um and location_l0 (n, T, 2) x, y; policy_probability (n, T); and for `learned` glimpses
     (n, T, S, g, g, 3) uint8, finest scale first. After the stop running stays as it was, locations are NaN, the rest 0.
+    Also for `learned`, where the policy wanted to look: cells (n,), the tissue cells of each slide, and of these, one
+    slide after the other, cell (sum of cells, 2), row and column on the overview's grid, and attention (sum of cells,),
+    the highest probability that the policy gave it before any of the fixations.
 
     With a patient agent, the group `patient_agent`: again the groups `failed`, patient -> reason, and `learned` and
     `random`, over slides as over places, with the same budget: patient (n,); slides (n, S) names, "" where there is

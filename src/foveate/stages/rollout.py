@@ -35,6 +35,9 @@ class Rollout:
 
     looked (B * M,): how many of the fixations were made. After them logits stay as they were, location_um is NaN, and
     where, choice, probability and pixels are 0. Where all rollouts of the batch stopped, seen ends.
+
+    attention (B * M, N), where it was asked for: the highest probability that the policy gave each candidate before
+    any of the fixations; a mean would be lowest where it looked first, because no place is visited twice.
     """
 
     location_um: NDArray[np.float32]
@@ -47,6 +50,7 @@ class Rollout:
     seen: dict[str, Any]
     errors: dict[int, SlideError]
     looked: NDArray[np.int64]
+    attention: NDArray[np.float32] | None = None
 
 
 class Looks:
@@ -110,14 +114,23 @@ class Roller:
     explore, copies : see `Steps`.
     stop : a rollout ends where the agent's stop network, if it has one, says that enough was seen. What is replayed in
         training does not stop.
+    attention : whether the rollouts say how the policy's attention was shared out, which costs a copy from the device.
     """
 
     def __init__(
-        self, agent: Agent, sensor: GlimpseSensor, explore: str, copies: int = 1, *, stop: bool = False
+        self,
+        agent: Agent,
+        sensor: GlimpseSensor,
+        explore: str,
+        copies: int = 1,
+        *,
+        stop: bool = False,
+        attention: bool = False,
     ) -> None:
         self._sensor, self._copies = sensor, copies
         self._steps = Steps(agent, explore, copies)
         self._stop = stop and agent.stop_network is not None
+        self._attention = attention
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
@@ -146,6 +159,7 @@ class Roller:
         location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
         choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
         pixels = np.empty((*rows, *self._sensor.shape), np.uint8) if out is None else out
+        attention = np.zeros(batch.candidates.shape, np.float32).repeat(self._copies, axis=0)
         answers, kept = [], []
         on, looked = np.ones(len(slide), bool), np.zeros(len(slide), np.int64)
         for t in range(steps):
@@ -157,6 +171,8 @@ class Roller:
                 pixels[:, t:] = 0
                 break
             looked += on
+            if self._attention:
+                attention[on] = np.maximum(attention[on], np.exp(ops.convert_to_numpy(chosen[2])[on]))
             pixels[~on, t] = 0
             choice[on, t], log_pi = (ops.convert_to_numpy(value)[on] for value in chosen[:2])
             probability[on, t] = np.exp(log_pi)
@@ -171,7 +187,8 @@ class Roller:
         logits = np.take_along_axis(logits, last[..., None], axis=1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        return Rollout(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked)
+        peaks = attention if self._attention else None
+        return Rollout(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked, peaks)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

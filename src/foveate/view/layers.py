@@ -1,6 +1,7 @@
 """What the viewer draws over a slide, as SVG paths, each with the frame that its numbers are in."""
 
 import logging
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ def lesion_layer(overview: StoredOverview, annotation: Path | None) -> dict[str,
         return None
     if annotation is not None:
         try:
-            found = read_annotation(annotation)
+            found = read_annotation(annotation, overview.geometry.bounds_l0[:2])
         except FoveateError as error:
             log.warning("%s: the outlines of the overview are shown, for %s", overview.slide, error)
         else:
-            path = "".join(map(_path, [*found.lesions, *found.holes]))
+            path = "".join(map(_path, [*found.lesions, *found.holes, *chain.from_iterable(found.inner.values())]))
             return {"path": path, "x": 0.0, "y": 0.0, "scale_x": 1.0, "scale_y": 1.0}
     return {"path": contour_path(overview.lesions.index > 0, (1.0, 1.0)), **_frame(overview)}
 

@@ -1,0 +1,70 @@
+"""The export stage: what is known of slides in the formats of the viewers that pathologists use. Imports no model."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from foveate.cohort.samples import Sample
+from foveate.errors import FoveateError
+from foveate.files import write_text
+from foveate.progress import progress
+from foveate.report.drawn import attention_marks, fixation_marks, heat_levels, lesion_marks, tissue_marks
+from foveate.report.sources import Predictions
+from foveate.slides.annotations import read_annotation
+from foveate.slides.asap import asap_xml
+from foveate.slides.geojson import feature_collection
+from foveate.slides.marks import Mark
+from foveate.slides.ometiff import write_ome_tiff
+from foveate.slides.overview_file import StoredOverview, read_overview
+
+log = logging.getLogger(__name__)
+GEOJSON, ASAP, HEAT = ".geojson", ".xml", ".ome.tif"
+
+
+def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path], out: Path) -> None:
+    """Write {slide}.geojson, {slide}.xml and {slide}.ome.tif of every slide into the folder `out`.
+
+    overviews: folder of {slide}.h5. predictions: one file a fold; a slide that several of them have is shown as the
+    first one saw it. A slide that failed is left out; one that was not predicted has its tissue and annotation, and no
+    heat map. Raises FoveateError where an overview, an annotation or predictions cannot be read.
+    """
+    files = Predictions(predictions)
+    out.mkdir(parents=True, exist_ok=True)
+    for sample in progress(samples, "export"):
+        path = overviews / f"{sample.slide}.h5"
+        if not path.exists():
+            raise FoveateError(f"{path} does not exist; make the overviews first")
+        overview = read_overview(path)
+        if overview is None:
+            log.warning("%s: left out, its overview failed", sample.slide)
+            continue
+        _export(sample, overview, files, out / sample.slide)
+
+
+def _export(sample: Sample, overview: StoredOverview, files: Predictions, stem: Path) -> None:
+    corner = overview.geometry.bounds_l0[:2]
+    marks = tissue_marks(overview)
+    attention = files.attention(sample.slide, "")
+    if attention is not None:
+        marks += attention_marks(overview, attention)
+        levels, pixel_um = heat_levels(overview, attention)
+        write_ome_tiff(_beside(stem, HEAT), levels, pixel_um, "attention")
+    if sample.annotation is not None:
+        marks += lesion_marks(read_annotation(sample.annotation, corner), overview.geometry.mpp)
+    fixations = files.of(sample.slide, "")
+    if fixations is not None:
+        marks += fixation_marks(overview, fixations)
+    write_text(_beside(stem, GEOJSON), geojson_text(marks, corner))
+    write_text(_beside(stem, ASAP), asap_xml(marks))
+
+
+def geojson_text(marks: Sequence[Mark], corner_l0: tuple[int, int]) -> str:
+    """The text of a GeoJSON file, a feature a line."""
+    features = feature_collection(marks, corner_l0)["features"]
+    lines = ",\n".join(json.dumps(f, ensure_ascii=False, allow_nan=False) for f in features)
+    return f'{{"type": "FeatureCollection", "features": [\n{lines}\n]}}\n'
+
+
+def _beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
