@@ -55,6 +55,7 @@ class Encoder:
     mean: float
     std: float
     frozen: bool
+    scales: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Train:
     guide_epochs: int
     pretrain_epochs: int
     pretrain_patches: int
+    pretrain_rate: float
     epochs: int
     batch: int
     copies: int

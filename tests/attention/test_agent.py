@@ -315,7 +315,7 @@ PARTS: dict[str, Callable[[Agent], list[Any]]] = {
     "context": lambda a: [a.context_network],
     "query": lambda a: [a.policy.query],
     "height": lambda a: [a.policy.height],
-    "sight": lambda a: [*a.glimpse_network.eye.towers, a.glimpse_network.seen, a.glimpse_network.evidence],
+    "sight": lambda a: [*a.glimpse_network.towers.towers, a.glimpse_network.seen, a.glimpse_network.evidence],
     "core": lambda a: [
         a.glimpse_network.what_and_where,
         a.core,

@@ -9,6 +9,7 @@ from keras import ops
 
 from foveate.attention.agent import Agent
 from foveate.attention.encoder import Encoder
+from foveate.attention.glimpse_network import GlimpseNetwork
 
 
 def network(side: int = 16) -> keras.Model:
@@ -42,6 +43,40 @@ def test_a_frozen_encoder_does_not_learn(make_agent: Callable[..., Agent], froze
     assert len(inside & {v.path for v in agent.trainable_variables}) == learns
     agent.learn_only("core")
     assert not inside & {v.path for v in agent.trainable_variables}
+
+
+def test_it_sees_the_finest_scales_and_towers_the_others(pixels: np.ndarray) -> None:
+    made = GlimpseNetwork(8, 2, 4, Encoder(network()), encoder_scales=1)
+    made.build((None, 2, 16, 16, 3), (None, 2))
+    assert (made.towers.scales, made.seen.kernel.shape[0]) == (1, 5 + made.towers.features)
+
+    kernel, bias = made.seen.get_weights()
+
+    def heeds(scale: int, rows: slice) -> bool:
+        """Whether what is seen, by these rows of the kernel alone, changes with this scale."""
+        alone = np.zeros_like(kernel)
+        alone[rows] = np.abs(kernel[rows])
+        made.seen.set_weights([alone, bias + 1])
+        other = pixels.copy()
+        other[:, scale] = 255 - other[:, scale]
+        before, after = (np.asarray(made.see(ops.array(p))[0]) for p in (pixels, other))
+        return not np.array_equal(before, after)
+
+    first, others = slice(0, 5), slice(5, None)
+    assert [heeds(0, first), heeds(1, first), heeds(0, others), heeds(1, others)] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("scales", "towers"), [(1, 1), (2, None), (8, None)])
+def test_an_encoder_of_all_scales_leaves_no_tower(
+    make_agent: Callable[..., Agent], make_rollout: Callable[..., Any], tmp_path: Path, scales: int, towers: int | None
+) -> None:
+    agent, x = make_agent(encoder=Encoder(network()), encoder_scales=scales), make_rollout(rows=2)
+    agent(x)
+    found = agent.glimpse_network.towers
+    assert (None if found is None else found.scales) == towers
+    agent.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
+    np.testing.assert_array_equal(np.asarray(loaded(x)["logits"]), np.asarray(agent(x)["logits"]))
 
 
 def test_statistics_stay_in_training(make_agent: Callable[..., Agent], make_rollout: Callable[..., Any]) -> None:

@@ -52,7 +52,7 @@ def test_each_scale_has_a_place_of_its_own(network: GlimpseNetwork, pixels: np.n
 def test_each_scale_has_a_tower_of_its_own(pixels: np.ndarray, where: np.ndarray) -> None:
     network = GlimpseNetwork(FEATURES, SCALES, CLASSES)
     network.build((None, SCALES, PX, PX, 3), (None, 2))
-    network.eye.towers[1].set_weights([np.zeros(w.shape) for w in network.eye.towers[1].weights])
+    network.towers.towers[1].set_weights([np.zeros(w.shape) for w in network.towers.towers[1].weights])
     other = pixels.copy()
     other[:, 1] = 255 - other[:, 1]
     np.testing.assert_array_equal(run(network, other, where)[0], run(network, pixels, where)[0])  # it is blind

@@ -46,6 +46,7 @@ class Agent(keras.Model):
         nothing of it; `probabilities` puts it back.
     temperature : what the logits are divided by there, above 0, so that they are no surer than they are right.
     encoder : a given image encoder in place of the glimpse network's own towers.
+    encoder_scales : for so many squares of a glimpse, from the finest on; the coarser ones keep their towers.
     stop : whether there is a stop network, which says after each fixation whether enough has been seen.
 
     Raises
@@ -68,6 +69,7 @@ class Agent(keras.Model):
         prior: list[float] | None = None,
         temperature: float = 1.0,
         encoder: Encoder | None = None,
+        encoder_scales: int = 1,
         stain_od: Sequence[float] = (),
         stop: bool = False,
         **kwargs: Any,
@@ -89,8 +91,11 @@ class Agent(keras.Model):
             "temperature": temperature,
             "stain_od": list(stain_od),
             "stop": stop,
+            "encoder_scales": encoder_scales,
         }
-        self.glimpse_network = GlimpseNetwork(features, len(scales_mpp), len(classes), encoder, name="glimpse_network")
+        self.glimpse_network = GlimpseNetwork(
+            features, len(scales_mpp), len(classes), encoder, encoder_scales, name="glimpse_network"
+        )
         self.core = keras.layers.LSTMCell(state, name="core")
         self.context_network = ContextNetwork(context, round(cell_um / overview_mpp), name="context_network")
         self.policy = CellPolicy(context, inhibition_um / cell_um, name="policy")

@@ -21,27 +21,39 @@ class GlimpseNetwork(keras.layers.Layer):
     features : length of the vector.
     scales : number S of squares in a glimpse.
     classes : number of slide classes.
-    encoder : in place of `Towers`.
+    encoder : in place of `Towers` for the finest squares.
+    encoder_scales : how many those are; all where there are no more.
     """
 
-    def __init__(self, features: int, scales: int, classes: int, encoder: Encoder | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        features: int,
+        scales: int,
+        classes: int,
+        encoder: Encoder | None = None,
+        encoder_scales: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.features, self.scales, self.classes = features, scales, classes
         self.encoder = encoder
-        self.eye = Towers(scales, name="towers") if encoder is None else encoder
+        self.encoder_scales = 0 if encoder is None else min(encoder_scales, scales)
+        coarse = scales - self.encoder_scales
+        self.towers = Towers(coarse, name="towers") if coarse else None
         self.seen = keras.layers.Dense(features, activation="relu", name="seen")
         self.evidence = keras.layers.Dense(classes, name="evidence")
         self.what_and_where = keras.layers.Dense(features, activation="relu", name="what_and_where")
 
     def build(self, pixels_shape: tuple[int | None, ...], where_shape: tuple[int | None, ...]) -> None:
-        self.eye.build(pixels_shape)
-        self.seen.build((None, self.scales * self.eye.features))
+        for eye, squares in self._eyes:
+            eye.build((None, squares.stop - squares.start, *pixels_shape[2:]))
+        self.seen.build((None, sum((s.stop - s.start) * eye.features for eye, s in self._eyes)))
         self.evidence.build((None, self.features))
         self.what_and_where.build((None, self.features + self.classes + where_shape[-1]))  # type: ignore[operator]
 
     def see(self, pixels: Any) -> tuple[Any, Any]:
         """(B, S, g, g, 3) uint8 pixels to what was seen, (B, features), and its class logits, (B, classes)."""
-        seen = self.seen(self.eye(pixels))
+        seen = self.seen(ops.concatenate([eye(pixels[:, squares]) for eye, squares in self._eyes], -1))
         return seen, self.evidence(seen)
 
     def join(self, seen: Any, logits: Any, where: Any) -> tuple[Any, Any]:
@@ -56,10 +68,16 @@ class GlimpseNetwork(keras.layers.Layer):
         return self.join(*self.see(pixels), where)
 
     @property
+    def _eyes(self) -> list[tuple[Encoder | Towers, slice]]:
+        """What looks at which squares."""
+        first = [] if self.encoder is None else [(self.encoder, slice(0, self.encoder_scales))]
+        return first + ([] if self.towers is None else [(self.towers, slice(self.encoder_scales, self.scales))])
+
+    @property
     def sight(self) -> list[keras.layers.Layer]:
         """What turns pixels into what was seen and its evidence, without an encoder that is frozen."""
-        eye = [] if self.encoder is not None and self.encoder.frozen else [self.eye]
-        return [*eye, self.seen, self.evidence]
+        eyes = [eye for eye, _ in self._eyes if not (eye is self.encoder and eye.frozen)]
+        return [*eyes, self.seen, self.evidence]
 
     def get_config(self) -> dict[str, Any]:
         encoder = None if self.encoder is None else keras.saving.serialize_keras_object(self.encoder)
@@ -69,6 +87,7 @@ class GlimpseNetwork(keras.layers.Layer):
             "scales": self.scales,
             "classes": self.classes,
             "encoder": encoder,
+            "encoder_scales": self.encoder_scales,
         }
 
     @classmethod

@@ -41,6 +41,7 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
         context=config.model.context,
         prior=prior,
         encoder=read_encoder(config.model.encoder, config.glimpse.px),
+        encoder_scales=config.model.encoder.scales,
         stop=config.train.price > 0,
     )
     agent.build()

@@ -151,7 +151,7 @@ def test_the_context_network_learns_where_it_was_not_taught_before(cohort: Any, 
 
 def test_sight_learns_where_it_was_not_taught_before(cohort: Any, eager: None, tmp_path: Path) -> None:
     _, attend = start(cohort, tmp_path, sight=True)
-    tower = attend._agent.glimpse_network.eye.towers[0]
+    tower = attend._agent.glimpse_network.towers.towers[0]
     before = tower.get_weights()[0]
     attend.epoch(0)
     assert not np.array_equal(tower.get_weights()[0], before)

@@ -13,7 +13,7 @@ SHARED = os.environ.get("FOVEATE_SHARED")
 
 
 def settings(path: Path | str) -> Settings:
-    return Settings(str(path), mean=127.0, std=128.0, frozen=True)
+    return Settings(str(path), mean=127.0, std=128.0, frozen=True, scales=1)
 
 
 def test_none_is_named() -> None:

@@ -30,7 +30,8 @@ class Glimpses(Phase):
         self.epochs = settings.pretrain_epochs if session.annotated else 0
         agent.learn_only("sight")
         self.learner = GlimpseLearner(agent)
-        rate = keras.optimizers.schedules.CosineDecay(2e-3, max(1, self.epochs * -(-self._count // BATCH)))
+        steps = max(1, self.epochs * -(-self._count // BATCH))
+        rate = keras.optimizers.schedules.CosineDecay(settings.pretrain_rate, steps)
         self.learner.compile(
             keras.optimizers.Adam(rate, global_clipnorm=5.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
