@@ -103,24 +103,24 @@ def _group(rule: GroupRule, steps: int, recipe: Recipe) -> Task:
 LSTM = {"name": "lstm", "units": 256}
 RELU = {"name": "relu", "units": 256}
 DENSE = {"name": "dense", "hidden": 128, "features": 256}
-LOSS = HybridLoss(reinforce=0.1, normalise=False)
+LOSS = HybridLoss(reinforce=0.1, reward="dense", normalise=False)
 GROUP_LOSS = HybridLoss(reinforce=0.03, normalise=False)
 
 # Mnih et al. 2014, section 4.1-4.2; Ba et al. 2015 for the context; Yarin 2017 for the groups
 TASKS: dict[str, Task] = {
     "mnist28": _digit(
-        28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 1.0}, Recipe(epochs=100, shift=1)
+        28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 0.5}, Recipe(epochs=200, shift=1)
     ),
     "translated60": _digit(
-        60, 12, 3, None, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=80)
+        60, 12, 3, None, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=120)
     ),
     "cluttered60": _digit(
-        60, 12, 3, 4, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=80)
+        60, 12, 3, 4, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=200)
     ),
     "cluttered100": _digit(
         100, 12, 4, 8,
         {"steps": 8, "glimpse": DENSE, "core": LSTM, "path": LSTM, "context": "convolutional"},
-        Recipe(epochs=80),
+        Recipe(epochs=60),
     ),
     "group1": _group(GroupRule(5, (1, 2), (0, 1, 2)), 30, Recipe(epochs=20, epoch=20_000, shift=1)),
     "group2": _group(GroupRule(5, (0,), (0, 1, 2)), 15, Recipe(epochs=20, epoch=20_000, shift=1)),
