@@ -12,7 +12,7 @@ from foveate.report.sources import Attention, Fixations
 from foveate.slides.annotations import Annotation, rasterize
 from foveate.slides.geometry import Geometry
 from foveate.slides.marks import Mark
-from foveate.slides.outlines import Outline, fill
+from foveate.slides.outlines import Polygon, fill
 from foveate.slides.overview_file import StoredOverview
 
 MakeOverview = Callable[..., StoredOverview]
@@ -33,8 +33,8 @@ def with_pixels(
     return dataclasses.replace(overview, geometry=geometry, origin_um=(bounds[0] * mpp[0], bounds[1] * mpp[1]))
 
 
-def box(left: float, top: float, right: float, bottom: float) -> Outline:
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
+def box(left: float, top: float, right: float, bottom: float) -> Polygon:
+    return (np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float),)
 
 
 def drawn(mark: Mark, shape: tuple[int, int], l0_per_px: tuple[float, float]) -> np.ndarray:
@@ -63,7 +63,7 @@ def test_tissue_begins_at_the_overview_s_corner_and_ends_at_the_bounds(overview:
 
 
 def test_lesions_are_measured_without_their_holes() -> None:
-    annotation = Annotation([box(0, 0, 30, 40), box(100, 0, 103, 4)], [], {0: [box(10, 10, 20, 20)]})
+    annotation = Annotation([box(0, 0, 30, 40) + box(10, 10, 20, 20), box(100, 0, 103, 4)])
     first, second = lesion_marks(annotation, (0.5, 1.0))
     assert first.measurements == {"diameter_um": round((15**2 + 40**2) ** 0.5, 3), "area_um2": 600 - 50}
     assert second.measurements == {"diameter_um": round((1.5**2 + 4**2) ** 0.5, 3), "area_um2": 6}
@@ -84,7 +84,7 @@ def test_lesions_are_measured_without_their_holes() -> None:
     ],
 )
 def test_a_hole_for_all_is_one_of_the_lesion_that_it_lies_in_or_an_exclusion(
-    hole: Outline, rings: list[int] | None
+    hole: Polygon, rings: list[int] | None
 ) -> None:
     annotation = Annotation([box(0, 0, 9, 9), box(11, 0, 20, 9)], [hole])
     marks = lesion_marks(annotation, (1.0, 1.0))
@@ -107,16 +107,24 @@ def test_holes_that_overlap_are_not_both_rings() -> None:
     lesion = box(0, 0, 20, 20)
     annotation = Annotation([lesion], [box(2, 2, 8, 8), box(5, 5, 12, 12), box(3, 3, 4, 4)])
     tumor, *exclusions = lesion_marks(annotation, (1.0, 1.0))
-    assert [ring.tolist() for ring in tumor.parts[0]] == [lesion.tolist(), box(2, 2, 8, 8).tolist()]
-    assert [mark.parts[0][0].tolist() for mark in exclusions] == [ring.tolist() for ring in annotation.holes[1:]]
+    assert [ring.tolist() for ring in tumor.parts[0]] == [ring.tolist() for ring in lesion + annotation.holes[0]]
+    assert [mark.parts[0] for mark in exclusions] == annotation.holes[1:]
+
+
+def test_an_exclusion_with_a_hole_stays_one() -> None:
+    island = box(5, 5, 15, 15) + box(8, 8, 10, 10)
+    annotation = Annotation([box(0, 0, 20, 20)], [island, box(16, 16, 18, 18)])
+    tumor, exclusion = lesion_marks(annotation, (1.0, 1.0))
+    assert tumor.parts == (annotation.lesions[0] + annotation.holes[1],)
+    assert exclusion.parts == (island,)
 
 
 def test_a_lesion_that_crosses_itself_has_the_area_that_it_is_drawn_with() -> None:
     bow_tie = np.array([(0, 0), (20, 20), (20, 0), (0, 20)], float)
-    (mark,) = lesion_marks(Annotation([bow_tie], []), (0.5, 0.5))
+    (mark,) = lesion_marks(Annotation([(bow_tie,)]), (0.5, 0.5))
     assert mark.measurements == {"diameter_um": round(200**0.5, 3), "area_um2": 50}
     assert mark.parts[0][0] is bow_tie  # as it was annotated
-    (mark, _) = lesion_marks(Annotation([bow_tie], [box(10, 1, 12, 2)]), (1.0, 1.0))  # between its halves
+    (mark, _) = lesion_marks(Annotation([(bow_tie,)], [box(10, 1, 12, 2)]), (1.0, 1.0))  # between its halves
     assert len(mark.parts[0]) == 1
 
 

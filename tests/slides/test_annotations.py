@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from foveate.errors import FoveateError
 from foveate.slides.annotations import Annotation, lesion_diameters_um, rasterize, read_annotation
+from foveate.slides.outlines import Polygon
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -37,9 +37,10 @@ def ncrf(folder: Path, content: object) -> Path:
     return path
 
 
-def vertices(outlines: list[NDArray[np.float64]]) -> list[list[tuple[float, ...]]]:
-    assert all(outline.dtype == np.float64 for outline in outlines)
-    return [[tuple(v) for v in outline.tolist()] for outline in outlines]
+def vertices(polygons: list[Polygon]) -> list[list[tuple[float, ...]]]:
+    """Of polygons without holes."""
+    assert all(outline.dtype == np.float64 for (outline,) in polygons)
+    return [[tuple(v) for v in outline.tolist()] for (outline,) in polygons]
 
 
 @pytest.mark.parametrize("group", ["_0", "_1", "Tumor", "metastases", "tumor", "Metastases"])
@@ -135,15 +136,16 @@ def test_geojson_lesions_and_holes(tmp_path: Path, name: str) -> None:
     drawn = [
         ("Tumor", "Polygon", [square(0, 0, 9), square(2, 2, 3)]),
         ("metastases", "MultiPolygon", [[square(20, 0, 5)], [square(30, 0, 5)]]),
-        ("Ignore*", "Polygon", [square(1, 7, 1)]),
+        ("Ignore*", "MultiPolygon", [[square(1, 7, 1)], [square(20, 0, 5), square(22, 2, 1)]]),
         ("Stroma", "LineString", [[0, 0], [5, 5]]),  # it has no area
     ]
     annotation = read_annotation(geojson(tmp_path, *drawn, name=name))
-    assert [outline.tolist() for outline in annotation.lesions] == [
-        square(left, 0, side)[:-1] for left, side in ((0, 9), (20, 5), (30, 5))
-    ]
-    assert vertices(annotation.holes) == [[tuple(v) for v in square(1, 7, 1)[:-1]]]
-    assert {k: vertices(own) for k, own in annotation.inner.items()} == {0: [[tuple(v) for v in square(2, 2, 3)[:-1]]]}
+    assert [[ring.tolist() for ring in lesion] for lesion in annotation.lesions] == [
+        [square(0, 0, 9)[:-1], square(2, 2, 3)[:-1]], [square(20, 0, 5)[:-1]], [square(30, 0, 5)[:-1]],
+    ]  # fmt: skip
+    assert [[ring.tolist() for ring in hole] for hole in annotation.holes] == [
+        [square(1, 7, 1)[:-1]], [square(20, 0, 5)[:-1], square(22, 2, 1)[:-1]],
+    ]  # fmt: skip
     assert lesion_diameters_um(annotation, (1, 1)) == pytest.approx([9 * 2**0.5, 5 * 2**0.5, 5 * 2**0.5])
 
 
@@ -162,11 +164,26 @@ def test_a_lesion_within_the_hole_of_another_is_seen(tmp_path: Path) -> None:
     ]
 
 
+def test_what_lies_in_the_hole_of_an_exclusion_is_seen(tmp_path: Path) -> None:
+    path = geojson(
+        tmp_path, ("Tumor", "Polygon", [square(0, 0, 7)]), ("Exclusion", "Polygon", [square(1, 1, 5), square(2, 2, 3)])
+    )
+    grid = rasterize(read_annotation(path), (7, 7), (0, 0), (1, 1))
+    assert grid.tolist() == [
+        [1, 1, 1, 1, 1, 1, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 0, 1, 1, 1, 0, 1],
+        [1, 0, 1, 1, 1, 0, 1],
+        [1, 0, 1, 1, 1, 0, 1],
+        [1, 0, 0, 0, 0, 0, 1],
+        [1, 1, 1, 1, 1, 1, 1],
+    ]
+
+
 def test_geojson_is_counted_from_the_corner_of_the_bounds_and_asap_is_not(tmp_path: Path) -> None:
     path = geojson(tmp_path, ("Tumor", "Polygon", [square(0, 0, 9), square(2, 2, 3)]))
     annotation = read_annotation(path, (1000, 20))
-    assert annotation.lesions[0][0].tolist() == [1000, 20]
-    assert annotation.inner[0][0][0].tolist() == [1002, 22]
+    assert [ring[0].tolist() for ring in annotation.lesions[0]] == [[1000, 20], [1002, 22]]
     assert vertices(read_annotation(asap(tmp_path, element(TRIANGLE)), (1000, 20)).lesions) == [TRIANGLE]
 
 
@@ -183,7 +200,7 @@ def test_rings_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplo
         tmp_path, ("Tumor", "Polygon", [line, square(0, 0, 2)]), ("Tumor", "Polygon", [square(0, 0, 9), line])
     )
     annotation = read_annotation(path)
-    assert (len(annotation.lesions), annotation.inner) == (1, {})
+    assert vertices(annotation.lesions) == [[tuple(v) for v in square(0, 0, 9)[:-1]]]
     assert caplog.messages == [
         f"{path}: feature {k} 'f{k}': left out, it has 2 vertices and an outline has 3 or more" for k in (0, 1)
     ]
@@ -195,10 +212,6 @@ def test_rings_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplo
         (("Stroma", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Stroma'; expected _0, _1, Tumor,"),
         ((None, "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification ''; expected _0, _1, Tumor, metastases"),
         (("Tumor", "Polygon", [[[0, 0], [1, "x"], [2, 2]]]), "feature 0 'f0': y is 'x'; expected a number"),
-        (
-            ("Exclusion", "Polygon", [square(0, 0, 9), square(2, 2, 2)]),
-            "feature 0 'f0': classification 'Exclusion' has a hole in it; expected plain outlines",
-        ),
     ],
 )
 def test_bad_geojson(tmp_path: Path, drawn: tuple[str | None, str, object], expected: str) -> None:
@@ -311,8 +324,8 @@ def test_bad_ncrf(tmp_path: Path, content: object, expected: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-def box(x: float, y: float, width: float, height: float) -> NDArray[np.float64]:
-    return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], np.float64)
+def box(x: float, y: float, width: float, height: float) -> Polygon:
+    return (np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], np.float64),)
 
 
 def test_rasterize_scales_and_shifts_x_and_y_apart() -> None:
@@ -360,7 +373,7 @@ def test_rasterize_has_room_for_65535_lesions() -> None:
 
 
 def test_diameters_are_in_um_with_x_and_y_apart() -> None:
-    annotation = Annotation([box(100, 200, 6, 4), np.array(TRIANGLE)], [box(0, 0, 99, 99)])
+    annotation = Annotation([box(100, 200, 6, 4) + box(101, 201, 1, 1), (np.array(TRIANGLE),)], [box(0, 0, 99, 99)])
     diameters = lesion_diameters_um(annotation, (0.5, 1.0))
     assert diameters.dtype == np.float32
     # sides 6 * 0.5 and 4 * 1; from (5, 2) to (1, 8.5): 4 * 0.5 and 6.5 * 1
@@ -384,11 +397,11 @@ def test_camelyon16_tumor_072() -> None:
 @needs_shared
 def test_camelyon17_patient_004_node_4() -> None:
     annotation = read_annotation(Path(str(SHARED), "data/annotations/patient_004_node_4.xml"))
-    assert [len(outline) for outline in annotation.lesions] == [8, 15, 12]
-    assert annotation.lesions[0][0].tolist() == [12711.2998, 88778.1016]
+    assert [len(outline) for (outline,) in annotation.lesions] == [8, 15, 12]
+    assert annotation.lesions[0][0][0].tolist() == [12711.2998, 88778.1016]
     assert lesion_diameters_um(annotation, (0.243, 0.243)).max() < 200  # the slide's label is itc
     grid = rasterize(annotation, (1500, 1000), (0, 0), (66, 66))
     assert set(np.unique(grid)) == {0, 1, 2, 3}
-    for k, outline in enumerate(annotation.lesions, start=1):
+    for k, (outline,) in enumerate(annotation.lesions, start=1):
         rows, columns = np.nonzero(grid == k)
         np.testing.assert_allclose([columns.mean(), rows.mean()], outline.mean(axis=0) / 66 - 0.5, atol=1)

@@ -5,6 +5,7 @@ import numpy as np
 
 from foveate.slides.asap import asap_xml, read_asap
 from foveate.slides.marks import AREA, LINE, POINTS, Mark
+from foveate.slides.polygons import enclosed
 
 SQUARE = np.array([(0.5, 0.25), (9.0, 0.25), (9.0, 9.125), (0.5, 9.125)])
 CUT = np.array([(2.0, 2.0), (4.0, 2.0), (4.0, 4.0)])
@@ -31,6 +32,14 @@ def test_what_is_written_is_read_back_the_same() -> None:
     assert [(mark.name, mark.group) for mark in again] == [(name, group) for name, group, _ in expected]
     for mark, (_, _, vertices) in zip(again, expected, strict=True):
         np.testing.assert_array_equal(mark.parts[0][0], vertices)  # to the last bit
+
+
+def test_an_exclusion_and_its_hole_are_one_outline() -> None:
+    text = asap_xml([Mark("Exclusion", AREA, ((SQUARE, CUT), (FAR,)), "x")])
+    first, second = [mark for _, mark in read_asap(Path("a.xml"), text.encode())]
+    assert (first.name, first.group, second.group) == ("x", "Exclusion", "Exclusion")
+    assert enclosed(first.parts[0]).area == enclosed((SQUARE, CUT)).area
+    np.testing.assert_array_equal(second.parts[0][0], FAR)
 
 
 def test_every_group_that_is_named_is_listed_and_holes_are_part_of_their_group() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.draw import polygon
 
-from foveate.slides.outlines import area, diameter, fill
+from foveate.slides.outlines import Polygon, area, diameter, fill, joined
 
 
 def grid(rows: int, columns: int, outline: list[tuple[float, float]]) -> list[list[int]]:
@@ -120,3 +120,20 @@ def test_diameter(outline: list[tuple[float, float]], expected: float) -> None:
 def test_diameter_is_the_largest_of_all_distances(outline: list[tuple[int, int]]) -> None:
     longest = max(math.dist(a, b) for a in outline for b in outline)
     assert diameter(np.array(outline, float)) == pytest.approx(longest, rel=1e-12)
+
+
+def test_rings_are_joined_at_the_vertices_that_lie_nearest() -> None:
+    square, hole = np.array([[(0, 0), (9, 0), (9, 9), (0, 9)], [(2, 2), (4, 2), (7, 8), (2, 4)]], float)
+    assert joined((square,)) is square
+    assert joined((square, hole)).tolist() == [
+        [0, 0], [9, 0], [9, 9], [7, 9], [7, 8], [2, 4], [2, 2], [4, 2], [7, 8], [7, 9], [9, 9], [0, 9],
+    ]  # fmt: skip
+
+
+@given(st.lists(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), min_size=3, max_size=6), min_size=1, max_size=4))
+def test_joined_rings_are_filled_as_they_were(rings: list[list[tuple[float, float]]]) -> None:
+    polygon: Polygon = tuple(np.array(ring) / 0.7 - 1 for ring in rings)
+    apart, together = np.zeros((2, 12, 12), np.uint16)
+    fill(apart, polygon[0], 1, polygon[1:])
+    fill(together, joined(polygon), 1)
+    np.testing.assert_array_equal(together, apart)

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from foveate.slides.marks import Polygon
-from foveate.slides.outlines import Outline, area, fill
+from foveate.slides.outlines import Outline, Polygon, area, fill
 from foveate.slides.polygons import enclosed, pieces, polygons
 
 

@@ -7,17 +7,20 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import shapely
 import tifffile
 
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
+from foveate.report.drawn import lesion_marks
 from foveate.report.sources import Predictions
-from foveate.slides.annotations import rasterize, read_annotation
-from foveate.slides.asap import read_asap
+from foveate.slides.annotations import Annotation, rasterize, read_annotation
+from foveate.slides.asap import asap_xml, read_asap
 from foveate.slides.geojson import read_geojson
 from foveate.slides.marks import Mark
 from foveate.slides.outlines import fill
 from foveate.slides.overview_file import StoredOverview, read_overview
+from foveate.slides.polygons import enclosed
 from foveate.stages import export, predict
 from foveate.stages.determinism import seeded
 from foveate.stages.overview import survey
@@ -156,6 +159,31 @@ def test_what_is_exported_is_an_annotation_again(exported: Exported) -> None:
     # ASAP's holes cut all lesions, also the one within the hole
     asap = rasterize(read_annotation(exported.out / "a.xml"), *shape)
     np.testing.assert_array_equal(asap, np.where(truth == 2, 0, truth))
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_an_exclusion_with_a_hole_comes_back(tmp_path: Path, itself: bool) -> None:
+    # across a side of the lesion; twice round the square from (4, 4) to (6, 6), or with a hole that touches nothing
+    loop = np.array([(2, 2), (10, 2), (10, 10), (4, 10), (4, 4), (6, 4), (6, 6), (2, 6)], float)
+    rings = (np.array(ring(3, 2, 10, 10)[:-1]), np.array(ring(4, 4, 6, 7)[:-1]))
+    drawn = Annotation([(np.array(ring(0, 0, 8, 12)[:-1]),)], [(loop,) if itself else rings])
+    truth = rasterize(drawn, (12, 12), (0, 0), (1, 1))
+    assert truth[5, 5] == 1
+    assert truth[5, 7] == 0
+
+    geojson, asap = tmp_path / "a.geojson", tmp_path / "a.xml"
+    geojson.write_text(text := export.geojson_text(lesion_marks(drawn, (1.0, 1.0)), (0, 0)))
+    first = read_annotation(geojson)
+    assert [len(hole) for hole in first.holes] == [2]
+    marks = lesion_marks(first, (1.0, 1.0))
+    assert export.geojson_text(marks, (0, 0)) == text
+    asap.write_text(asap_xml(marks))
+    second = read_annotation(asap)
+    assert [len(hole) for hole in second.holes] == [1]
+    assert shapely.equals(enclosed(second.holes[0]).buffer(0), enclosed(first.holes[0]))  # without the cut, a line
+    for found in (first, second):
+        np.testing.assert_array_equal(rasterize(found, (12, 12), (0, 0), (1, 1)), truth)
+    assert export.geojson_text(lesion_marks(second, (1.0, 1.0)), (0, 0)).count("Exclusion") == 1
 
 
 def test_the_heat_map_lies_over_the_slide(exported: Exported) -> None:

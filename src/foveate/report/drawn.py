@@ -22,10 +22,9 @@ from foveate.slides.marks import (
     TISSUE,
     Colour,
     Mark,
-    Polygon,
 )
 from foveate.slides.ometiff import halved
-from foveate.slides.outlines import Outline, diameter
+from foveate.slides.outlines import Outline, Polygon, diameter
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.polygons import enclosed, polygons
 
@@ -48,29 +47,29 @@ def lesion_marks(annotation: Annotation, mpp: tuple[float, float]) -> list[Mark]
     """A mark for each annotated lesion, with its holes; mpp: um per level-0 pixel (x, y).
 
     A hole that is to be cut out of all lesions becomes one of each that it lies in, if every other one, and every hole
-    there, lies clear of it; otherwise it is a mark of its own, an exclusion.
+    there, lies clear of it; otherwise it is a mark of its own, an exclusion. So is one that has holes itself.
     """
-    lesions = [[outline, *annotation.inner.get(k, ())] for k, outline in enumerate(annotation.lesions)]
+    lesions = list(annotation.lesions)
     areas = [enclosed(lesion) for lesion in lesions]
     apart = []
-    for outline in annotation.holes:
-        hole = enclosed([outline])
-        within, clear = shapely.contains_properly(areas, hole), shapely.disjoint(areas, hole)
-        if within.any() and (within | clear).all():
+    for hole in annotation.holes:
+        cut = enclosed(hole)
+        within, clear = shapely.contains_properly(areas, cut), shapely.disjoint(areas, cut)
+        if len(hole) == 1 and within.any() and (within | clear).all():
             for k in np.flatnonzero(within):
-                lesions[k].append(outline)
+                lesions[k] += hole
                 areas[k] = enclosed(lesions[k])
         else:
-            apart.append(outline)
+            apart.append(hole)
     marks = [
-        Mark(LESION, AREA, (tuple(rings),), f"lesion {k}", LESION_COLOUR, None, _sizes(rings, mpp))
-        for k, rings in enumerate(lesions, start=1)
+        Mark(LESION, AREA, (lesion,), f"lesion {k}", LESION_COLOUR, None, _sizes(lesion, mpp))
+        for k, lesion in enumerate(lesions, start=1)
     ]
-    return marks + [Mark(EXCLUSION, AREA, ((v,),), f"exclusion {k + 1}", EXCLUSION_COLOUR) for k, v in enumerate(apart)]
+    return marks + [Mark(EXCLUSION, AREA, (p,), f"exclusion {k}", EXCLUSION_COLOUR) for k, p in enumerate(apart, 1)]
 
 
-def _sizes(rings: list[Outline], mpp: tuple[float, float]) -> dict[str, float]:
-    um = [ring * mpp for ring in rings]
+def _sizes(lesion: Polygon, mpp: tuple[float, float]) -> dict[str, float]:
+    um = [ring * mpp for ring in lesion]
     return {"diameter_um": round(diameter(um[0]), 3), "area_um2": round(enclosed(um).area, 3)}
 
 

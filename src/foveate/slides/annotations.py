@@ -17,7 +17,7 @@ from foveate.slides.asap import read_asap
 from foveate.slides.geojson import is_geojson, read_geojson
 from foveate.slides.marks import AREA, Placed, is_drawn, read_json
 from foveate.slides.ncrf import read_ncrf
-from foveate.slides.outlines import Outline
+from foveate.slides.outlines import Outline, Polygon
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +29,14 @@ HOLE_GROUPS = ("_2", "normal", "Exclusion", "Ignore*")
 
 @dataclass(frozen=True)
 class Annotation:
-    """The outlines of a slide: lesions, and holes that are no lesion. Each is (n, 2), x and y, level-0 px.
+    """The polygons of a slide, each an outline and the holes in it, (n, 2), x and y, level-0 px.
 
-    holes: are cut out of every lesion, as in ASAP. inner: lesion, by its number from 0, to holes of its own, as in
-    GeoJSON; what lies within one of these may be another lesion.
+    lesions: what lies in a hole of one may be another. holes: are no lesion and cut out of every one, as in ASAP; what
+    lies in a hole of these is not cut out.
     """
 
-    lesions: list[Outline] = field(default_factory=list)
-    holes: list[Outline] = field(default_factory=list)
-    inner: dict[int, list[Outline]] = field(default_factory=dict)
+    lesions: list[Polygon] = field(default_factory=list)
+    holes: list[Polygon] = field(default_factory=list)
 
 
 def read_annotation(path: Path, corner_l0: tuple[int, int] = (0, 0)) -> Annotation:
@@ -74,13 +73,8 @@ def _sorted(marks: Iterable[Placed], what: str) -> Annotation:
         hole = _is_hole(mark.group, what, place)
         for part in mark.parts:
             rings = [ring for ring in part if _encloses(ring, place)]
-            if not rings or rings[0] is not part[0]:
-                continue
-            if len(rings) > 1:
-                if hole:
-                    raise FoveateError(f"{place}: {what} {mark.group!r} has a hole in it; expected plain outlines")
-                annotation.inner[len(annotation.lesions)] = rings[1:]
-            (annotation.holes if hole else annotation.lesions).append(rings[0])
+            if rings and rings[0] is part[0]:
+                (annotation.holes if hole else annotation.lesions).append(tuple(rings))
     return annotation
 
 
@@ -120,18 +114,21 @@ def rasterize(
     """
     if len(annotation.lesions) > np.iinfo(np.uint16).max:
         raise FoveateError(f"{len(annotation.lesions)} lesions on one slide; expected at most 65,535")
-    lesions = [(outline - origin_l0) / l0_per_px for outline in annotation.lesions]
-    holes = [(outline - origin_l0) / l0_per_px for outline in annotation.holes]
-    inner = {k: [(hole - origin_l0) / l0_per_px for hole in own] for k, own in annotation.inner.items()}
+
+    def on_grid(polygon: Polygon) -> Polygon:
+        return tuple((ring - origin_l0) / l0_per_px for ring in polygon)
+
+    lesions = [on_grid(lesion) for lesion in annotation.lesions]
     grid = np.zeros(shape, np.uint16)
     tiny = []
-    for k in sorted(range(len(lesions)), key=lambda k: -outlines.area(lesions[k])):
-        if not outlines.fill(grid, lesions[k], k + 1, inner.get(k, ())):
+    for k in sorted(range(len(lesions)), key=lambda k: -outlines.area(lesions[k][0])):
+        outline, *holes = lesions[k]
+        if not outlines.fill(grid, outline, k + 1, holes):
             tiny.append(k)
-    for hole in holes:
-        outlines.fill(grid, hole, 0)
+    for outline, *islands in map(on_grid, annotation.holes):
+        outlines.fill(grid, outline, 0, islands)
     for k in tiny:  # after the holes: one that is as small would take the whole pixel
-        column, row = np.floor(lesions[k].mean(axis=0))
+        column, row = np.floor(lesions[k][0].mean(axis=0))
         if 0 <= row < shape[0] and 0 <= column < shape[1]:
             grid[int(row), int(column)] = k + 1
     return grid
@@ -139,4 +136,4 @@ def rasterize(
 
 def lesion_diameters_um(annotation: Annotation, mpp: tuple[float, float]) -> NDArray[np.float32]:
     """Longest distance between two vertices of each lesion, (K,), um. mpp: um per level-0 pixel, x and y."""
-    return np.array([outlines.diameter(v * mpp) for v in annotation.lesions], np.float32)
+    return np.array([outlines.diameter(outline * mpp) for outline, *_ in annotation.lesions], np.float32)

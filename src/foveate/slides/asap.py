@@ -4,7 +4,8 @@ ASAP: https://computationalpathologygroup.github.io/ASAP. The form is that of it
 a group that an annotation names must be in the list of groups, or ASAP reads nothing.
 
 ASAP's polygons have no holes. They are kept as CAMELYON16 does it, as polygons of another group that are to be cut out:
-`Exclusion` for lesions, and `Tissue hole`, as a part of the group `Tissue`, for what foveate draws.
+`Exclusion` for lesions, and `Tissue hole`, as a part of the group `Tissue`, for what foveate draws. No
+reader would know such a group for a hole in an exclusion: its outline is joined to the exclusion's by a cut.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from defusedxml.ElementTree import fromstring
 
 from foveate.errors import FoveateError
 from foveate.slides.marks import AREA, EXCLUSION, HOLE, LESION, LINE, POINTS, Colour, Mark, Placed, number
-from foveate.slides.outlines import Outline
+from foveate.slides.outlines import Outline, joined
 
 KINDS = {
     "polygon": AREA, "spline": AREA, "rectangle": AREA, "dot": POINTS, "pointset": POINTS, "measurement": LINE,
@@ -69,7 +70,8 @@ def asap_xml(marks: Sequence[Mark]) -> str:
     listed: dict[str, tuple[str, Colour]] = {}
     for mark in marks:
         listed.setdefault(mark.group, ("None", mark.colour))
-        for outline, *holes in mark.parts:
+        for part in mark.parts:
+            outline, *holes = (joined(part),) if mark.group == EXCLUSION else part
             _append(annotations, mark, mark.group, outline)
             for hole in holes:
                 listed.setdefault(*_hole_group(mark))

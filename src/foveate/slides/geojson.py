@@ -18,8 +18,8 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from foveate.errors import FoveateError
-from foveate.slides.marks import AREA, LINE, POINTS, Mark, Placed, Polygon, number, shown
-from foveate.slides.outlines import Outline
+from foveate.slides.marks import AREA, LINE, POINTS, Mark, Placed, number, shown
+from foveate.slides.outlines import Outline, Polygon
 from foveate.slides.polygons import enclosed, pieces
 
 ANNOTATIONS = ("annotation", "PathAnnotationObject", "unknown")  # objectType, also QuPath 0.2's, and its absence

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from foveate.errors import FoveateError
-from foveate.slides.outlines import Outline
+from foveate.slides.outlines import Polygon
 
 # What foveate itself draws. Readers of annotations pass over it, so that a file that it has written can be corrected
 # in a viewer and given back.
@@ -22,8 +22,6 @@ AREA, LINE, POINTS = "area", "line", "points"
 FARTHEST_L0 = 10**9  # a slide has some 10**5 pixels a side; what is farther out is no coordinate
 
 Colour = tuple[int, int, int]
-Polygon = tuple[Outline, ...]
-"""An outline and the holes in it."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial import ConvexHull, KDTree, QhullError
 
 Outline = NDArray[np.float64]
+Polygon = tuple[Outline, ...]
+"""An outline and the holes in it."""
 
 
 def fill(grid: NDArray[np.uint16], outline: Outline, value: int, inner: Sequence[Outline] = ()) -> bool:
@@ -44,6 +46,24 @@ def fill(grid: NDArray[np.uint16], outline: Outline, value: int, inner: Sequence
     inside = np.cumsum(toggles.reshape(height, width), axis=1)[:, :-1] % 2 == 1
     grid[top : top + height, left : left + width - 1][inside] = value
     return bool(inside.any())
+
+
+def joined(polygon: Polygon) -> Outline:
+    """One outline that is filled as an outline and its holes are, for formats without holes.
+
+    A cut leads from the outline to each hole and back the same way, and so is crossed into an even number of times. It
+    begins and ends at the vertices that lie nearest, and where the rings touch it has no length. Its sides are upright
+    and level, for which the arithmetic of `fill` gives the same both ways.
+    """
+    outline, *holes = polygon
+    for hole in holes:
+        distance, nearest = KDTree(outline).query(hole)
+        there = int(distance.argmin())
+        here = int(nearest[there])
+        ring = np.roll(hole, -there, axis=0)
+        turn = np.array([(ring[0, 0], outline[here, 1])])
+        outline = np.concatenate([outline[: here + 1], turn, ring, ring[:1], turn, outline[here:]])
+    return outline
 
 
 def area(outline: Outline) -> float:

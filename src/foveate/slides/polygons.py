@@ -10,8 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from foveate.slides.marks import Polygon
-from foveate.slides.outlines import Outline
+from foveate.slides.outlines import Outline, Polygon
 
 
 def polygons(mask: NDArray[np.bool_]) -> list[Polygon]:

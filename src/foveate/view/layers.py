@@ -35,7 +35,7 @@ def lesion_layer(overview: StoredOverview, annotation: Path | None) -> dict[str,
         except FoveateError as error:
             log.warning("%s: the outlines of the overview are shown, for %s", overview.slide, error)
         else:
-            path = "".join(map(_path, [*found.lesions, *found.holes, *chain.from_iterable(found.inner.values())]))
+            path = "".join(map(_path, chain.from_iterable([*found.lesions, *found.holes])))
             return {"path": path, "x": 0.0, "y": 0.0, "scale_x": 1.0, "scale_y": 1.0}
     return {"path": contour_path(overview.lesions.index > 0, (1.0, 1.0)), **_frame(overview)}
 
