@@ -9,7 +9,6 @@ import pytest
 from keras import ops
 
 from foveate.attention.agent import STRONGEST, WEAKEST, Agent, visit
-from foveate.attention.extent import extent
 from foveate.attention.steps import Steps
 
 Run = Callable[..., dict[str, np.ndarray]]
@@ -53,7 +52,7 @@ def test_the_start_of_a_rollout(agent: Agent, rollout: dict[str, Any]) -> None:
     shapes = [{name: tuple(value.shape) for name, value in part.items()} for part in (scene, memory)]
     assert shapes == [
         {"cells": (4, 12, 8), "salience": (4, 12), "places": (4, 12, 2), "open": (4, 12)},
-        {"h": (8, 8), "c": (8, 8), "strongest": (8, 3), "reach": (8, 16), "inhibition": (8, 12), "allowed": (8, 12)},
+        {"h": (8, 8), "c": (8, 8), "strongest": (8, 3), "inhibition": (8, 12), "allowed": (8, 12)},
     ]
     assert not np.asarray(memory["h"]).any()
     assert not np.asarray(memory["inhibition"]).any()
@@ -95,9 +94,9 @@ def test_the_strongest_evidence_is_kept(agent: Agent, rollout: dict[str, Any]) -
 def test_before_training_the_answer_is_the_strongest_evidence(make_agent: Callable[..., Agent]) -> None:
     agent = make_agent()
     agent.action_network.set_weights(
-        [agent.action_network.kernel_initializer((12, 4), "float32"), agent.action_network.bias_initializer((4,))]
+        [agent.action_network.kernel_initializer((11, 4), "float32"), agent.action_network.bias_initializer((4,))]
     )
-    memory = {"h": ops.ones((1, 8)), "strongest": ops.array([[1.0, 4, -3]]), "reach": ops.ones((1, 16))}
+    memory = {"h": ops.ones((1, 8)), "strongest": ops.array([[1.0, 4, -3]])}
     np.testing.assert_allclose(agent.answer(memory), [[0, 1, 4, -3]])
 
 
@@ -106,20 +105,6 @@ def test_the_answer_depends_on_the_strongest_evidence(agent: Agent, rollout: dic
     assert agent.answer(memory).shape == (4, 4)
     stronger = {**memory, "strongest": memory["strongest"] + ops.array([[0.0, 0, 4]])}
     assert np.abs(np.asarray(agent.answer(stronger)) - np.asarray(agent.answer(memory))).min() > 1e-4
-
-
-def test_the_answer_depends_on_how_far_apart_tumor_was_seen(agent: Agent, rollout: dict[str, Any]) -> None:
-    scene, memory = begun(agent, rollout, copies=2)
-    tumor, none = (ops.log(ops.array([row] * 8)) for row in ([0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]))
-    zeros, far = ops.zeros((8, 8)), ops.array([11, 11, 8, 8, 11, 11, 3, 3])
-    near = agent.absorb(scene, memory, zeros, tumor, ops.array([0] * 8))
-    wide = agent.absorb(scene, near, zeros, tumor, far)["reach"]
-    here, there = (np.asarray(scene["places"])[np.arange(8) // 2, k] for k in (0, np.asarray(far)))
-    np.testing.assert_allclose(np.asarray(extent(wide))[:, 0], np.hypot(*(there - here).T), rtol=0.02)
-    unseen = agent.absorb(scene, near, zeros, none, far)["reach"]
-    assert not np.asarray(extent(unseen)).any()
-    said, before = (np.asarray(agent.answer({**near, "reach": reach})) for reach in (wide, unseen))
-    assert np.abs(said - before)[:4].min() > 1e-4  # the others looked at one place twice
 
 
 def test_a_replay_gives_what_the_rollout_gave(agent: Agent, rollout: dict[str, Any], run: Run) -> None:
@@ -275,10 +260,9 @@ def test_a_rollout_stops_where_the_replay_says(
 def test_enough_reads_what_the_answer_reads(make_agent: Callable[..., Agent], rollout: dict[str, Any]) -> None:
     agent = make_agent(stop=True)
     _, memory = begun(agent, rollout)
-    memory |= {"reach": ops.zeros((4, 16))}  # tumor was seen at one place
     before = np.asarray(agent.enough(memory))
     assert before.shape == (4,)
-    for name in ("h", "strongest", "reach"):
+    for name in ("h", "strongest"):
         assert np.abs(np.asarray(agent.enough(memory | {name: memory[name] + 1})) - before).min() > 1e-4
 
 

@@ -205,7 +205,7 @@ def test_it_learns_to_pick_the_slide_that_tells(
     """One glimpse, three slides. The one of the highest salience shows macro or negative, the others show nothing."""
     agent, rows = fresh(make_agent), 32
     agent.slides.settings |= {"prior": [0.5, 0.02, 0.02, 0.46], "temperature": 1.0}
-    kernel = np.zeros((12, 4))
+    kernel = np.zeros((11, 4))
     kernel[8:11] = 2 * np.eye(4)[1:]
     agent.slides.action_network.set_weights([kernel, np.zeros(4)])  # the strongest evidence
     learner = PatientLearner(agent, M, 1.0, 0.0, 1.0)

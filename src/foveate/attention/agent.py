@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from foveate.attention import extent
 from foveate.attention.context import ContextNetwork
 from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
@@ -111,7 +110,7 @@ class Agent(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
         state = (None, self.settings["state"])
-        grounds = (None, self.settings["state"] + len(self.settings["classes"]))
+        grounds = (None, self.settings["state"] + len(self.settings["classes"]) - 1)
         self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
@@ -155,8 +154,8 @@ class Agent(keras.Model):
 
         Returns what stays the same, the scene: cells (B, N, context), salience and open (B, N), places (B, N, 2) row
         and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest
-        (B * M, K - 1), the strongest evidence so far of each class but the first; reach, see `extent`; inhibition
-        (B * M, N); allowed (B * M, N), open and not visited.
+        (B * M, K - 1), the strongest evidence so far of each class but the first; inhibition (B * M, N); allowed
+        (B * M, N), open and not visited.
         """
         scene = self.scan(overview, tissue, candidates)
         return scene, self.start(scene, copies)
@@ -177,7 +176,6 @@ class Agent(keras.Model):
             "h": zeros,
             "c": zeros,
             "strongest": weakest,
-            "reach": extent.nowhere(ops.shape(allowed)[0], dtype),
             "inhibition": ops.zeros_like(allowed, dtype=dtype),
             "allowed": allowed,
         }
@@ -201,20 +199,19 @@ class Agent(keras.Model):
         return {
             "h": h,
             "c": c,
-            "reach": extent.reached(memory["reach"], evidence, place_of(scene["places"], choice)),
             "strongest": ops.maximum(memory["strongest"], ratio),
             "inhibition": memory["inhibition"] + more,
             "allowed": visit(memory["allowed"], scene["open"], choice),
         }
 
     def answer(self, memory: dict[str, Any]) -> Any:
-        """Class logits (B, K): the action network on the state, the strongest evidence of each class, and the extent.
+        """Class logits (B, K): the action network on the state and on the strongest evidence of each class.
 
         One fixation on a metastasis decides, whatever was seen elsewhere: a maximum says so before any training,
         and a recurrent state would have to learn it from few slides. Evidence is the log of how much likelier a class
         is than the first one; a probability near 1 would hide how sure a glimpse is.
         """
-        return self.action_network(self._grounds(memory))
+        return self.action_network(_grounds(memory))
 
     def enough(self, memory: Memory) -> Any:
         """Logits (B,) of having seen enough: the stop network on what `answer` reads, detached.
@@ -223,7 +220,7 @@ class Agent(keras.Model):
         """
         if self.stop_network is None:
             raise ValueError("this agent has no stop network")
-        return self.stop_network(ops.stop_gradient(self._grounds(memory)))
+        return self.stop_network(ops.stop_gradient(_grounds(memory)))
 
     def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
         """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
@@ -273,11 +270,6 @@ class Agent(keras.Model):
             "baseline": ops.stack(baseline, axis=1),
         }
 
-    def _grounds(self, memory: Memory) -> Any:
-        """What the answer and the stop network read."""
-        seen = extent.feature(memory["reach"], self.settings["cell_um"])
-        return ops.concatenate([memory["h"], memory["strongest"], seen], -1)
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings, "encoder": self.glimpse_network.get_config()["encoder"]}
 
@@ -287,16 +279,14 @@ class Agent(keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
+def _grounds(memory: Memory) -> Any:
+    """What the answer and the stop network read."""
+    return ops.concatenate([memory["h"], memory["strongest"]], -1)
+
+
 def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Weights of `_grounds` with which the answer is the strongest evidence of each class."""
-    return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:], np.zeros((1, classes))])
-
-
-def place_of(places: Any, choice: Any) -> Any:
-    """Of places (B, N, 2) those that the rollouts chose, (B * M, 2). choice: (B * M,) int."""
-    rows, count = ops.shape(choice)[0], ops.shape(places)[1]
-    slide = ops.arange(rows) // (rows // ops.shape(places)[0])
-    return ops.take(ops.reshape(places, (-1, 2)), slide * count + ops.cast(choice, slide.dtype), axis=0)
+    return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:]])
 
 
 def visit(allowed: Any, open_: Any, choice: Any) -> Any:
