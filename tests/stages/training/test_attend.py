@@ -99,7 +99,7 @@ def test_a_stop_network_learns_and_ends_the_looks_at_validation_slides(
 ) -> None:
     _, attend = start(cohort.tuned(train={"price": 0.5}), tmp_path)
     network = attend._agent.stop_network
-    attend._agent.action_network.set_weights([np.zeros((12, 4)), np.zeros(4)])
+    attend._agent.action_network.set_weights([np.zeros((11, 4)), np.zeros(4)])
     plain = attend._validate()
     assert plain["val_glimpses"] == 2  # it begins with looking on
     before = network.get_weights()
@@ -203,13 +203,13 @@ def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: No
 
 def test_validation_is_the_cross_entropy_of_the_last_answer(cohort: Any, eager: None, tmp_path: Path) -> None:
     session, attend = start(cohort, tmp_path)
-    attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([1, 2, 3, 4])])
+    attend._agent.action_network.set_weights([np.zeros((11, 4)), np.log([1, 2, 3, 4])])
     # 3 negative slides and one of each other class, one added to each; classes are drawn evenly in training only
     assert session.prior == [0.4, 0.2, 0.2, 0.2]
     # neg_v and micro_v: 0.4 * 1 and 0.2 * 3, of 0.4 + 0.4 + 0.6 + 0.8; macro would be the answer
     found = attend._validate()
     assert found == {"val_loss": pytest.approx(-np.log(4 / 22 * 6 / 22) / 2, rel=1e-5), "val_accuracy": 0.0}
-    attend._agent.action_network.set_weights([np.zeros((12, 4)), np.log([4, 2, 3, 1])])
+    attend._agent.action_network.set_weights([np.zeros((11, 4)), np.log([4, 2, 3, 1])])
     assert attend._validate()["val_accuracy"] == 0.5
 
 

@@ -24,7 +24,7 @@ def start(cohort: Any, out: Path) -> tuple[Session, Agent]:
     session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
     seeded(cohort.config.train.seed)
     agent = make_agent(cohort.config, session.prior)
-    agent.action_network.set_weights([np.zeros((12, 4)), np.array(LOGITS)])
+    agent.action_network.set_weights([np.zeros((11, 4)), np.array(LOGITS)])
     return session, agent
 
 
