@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -24,7 +23,6 @@ def test_it_sees_the_brightest_block_of_each_4_x_4() -> None:
 
 @pytest.mark.parametrize(("height", "width", "block"), [(100, 100, 4), (28, 28, 1), (60, 100, 4), (110, 50, 4)])
 def test_blocks_make_the_longer_side_about_25_px(height: int, width: int, block: int) -> None:
-    keras.utils.set_random_seed(0)
     context = ArrayContext(units=5, filters=(4, 6))
     context.build((None, height, width, 1))
     assert tuple(context.out.kernel.shape) == ((height // block // 4) * (width // block // 4) * 6, 5)

@@ -16,7 +16,7 @@ from foveate.report.drawn import lesion_marks
 from foveate.report.sources import Predictions
 from foveate.slides.annotations import Annotation, rasterize, read_annotation
 from foveate.slides.asap import asap_xml, read_asap
-from foveate.slides.geojson import read_geojson
+from foveate.slides.geojson import geojson_text, read_geojson
 from foveate.slides.marks import Mark
 from foveate.slides.outlines import fill
 from foveate.slides.overview_file import StoredOverview, read_overview
@@ -172,18 +172,18 @@ def test_an_exclusion_with_a_hole_comes_back(tmp_path: Path, itself: bool) -> No
     assert truth[5, 7] == 0
 
     geojson, asap = tmp_path / "a.geojson", tmp_path / "a.xml"
-    geojson.write_text(text := export.geojson_text(lesion_marks(drawn, (1.0, 1.0)), (0, 0)))
+    geojson.write_text(text := geojson_text(lesion_marks(drawn, (1.0, 1.0)), (0, 0)))
     first = read_annotation(geojson)
     assert [len(hole) for hole in first.holes] == [2]
     marks = lesion_marks(first, (1.0, 1.0))
-    assert export.geojson_text(marks, (0, 0)) == text
+    assert geojson_text(marks, (0, 0)) == text
     asap.write_text(asap_xml(marks))
     second = read_annotation(asap)
     assert [len(hole) for hole in second.holes] == [1]
     assert shapely.equals(enclosed(second.holes[0]).buffer(0), enclosed(first.holes[0]))  # without the cut, a line
     for found in (first, second):
         np.testing.assert_array_equal(rasterize(found, (12, 12), (0, 0), (1, 1)), truth)
-    assert export.geojson_text(lesion_marks(second, (1.0, 1.0)), (0, 0)).count("Exclusion") == 1
+    assert geojson_text(lesion_marks(second, (1.0, 1.0)), (0, 0)).count("Exclusion") == 1
 
 
 def test_the_heat_map_lies_over_the_slide(exported: Exported) -> None:

@@ -7,7 +7,7 @@ import shapely
 from numpy.typing import NDArray
 
 from foveate.patients.stages import SLIDE_CLASSES
-from foveate.report.palette import tumor_colour
+from foveate.report.palette import rgb, tumor_colour
 from foveate.report.sources import Attention, Fixations
 from foveate.slides.annotations import Annotation
 from foveate.slides.marks import (
@@ -20,7 +20,6 @@ from foveate.slides.marks import (
     PATH,
     POINTS,
     TISSUE,
-    Colour,
     Mark,
 )
 from foveate.slides.ometiff import halved
@@ -91,7 +90,7 @@ def fixation_marks(overview: StoredOverview, fixations: Fixations) -> list[Mark]
                 parts=((np.round(centre + corners, DECIMALS),),),
                 name=f"{step:02d} {SLIDE_CLASSES[best]}: {told}; policy {probability:.3g}",
                 colour=FIXATION_COLOUR,
-                own_colour=_rgb(tumor_colour(1 - running[0])),
+                own_colour=rgb(tumor_colour(1 - running[0])),
                 measurements={"fixation": step, **facts, "policy_probability": round(probability, 6)},
                 locked=True,
             )
@@ -163,7 +162,3 @@ def _on_slide(overview: StoredOverview, found: list[Polygon], pixel_um: float) -
             yield np.clip(place, low, high).round(DECIMALS)
 
     return tuple(tuple(moved(polygon)) for polygon in found)
-
-
-def _rgb(colour: str) -> Colour:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

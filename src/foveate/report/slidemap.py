@@ -125,8 +125,12 @@ def _contours(mask: NDArray[np.bool_], scale: tuple[float, float]) -> list[NDArr
 
 
 def _path(contour: NDArray[np.float64]) -> str:
-    points = approximate_polygon(contour, 0.6)
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[:-1]) + "Z"
+    return closed_path(approximate_polygon(contour, 0.6)[:-1])
+
+
+def closed_path(points: NDArray[np.float64]) -> str:
+    """SVG path data of a closed outline through `points`, (N, 2) x, y."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points.tolist()) + "Z"
 
 
 def stops(points: NDArray[np.float64], tumor: NDArray[np.floating]) -> tuple[Stop, ...]:

@@ -132,12 +132,19 @@ class Predictions:
                 for row, slide in enumerate(names):
                     self._places.setdefault(slide, {})[model.fold] = (path, row)
 
-    def of(self, slide: str, fold: str) -> Fixations | None:
-        """Read the fixations of `slide` by `fold`'s model, the first one's for an ensemble; None without any."""
+    def _place(self, slide: str, fold: str) -> tuple[Path, int] | None:
+        """The file and the row of `slide` by `fold`'s model, or by the first one that has it."""
         places = self._places.get(slide)
         if not places:
             return None
-        path, row = places.get(fold) or next(iter(places.values()))
+        return places.get(fold) or next(iter(places.values()))
+
+    def of(self, slide: str, fold: str) -> Fixations | None:
+        """Read the fixations of `slide` by `fold`'s model, the first one's for an ensemble; None without any."""
+        place = self._place(slide, fold)
+        if place is None:
+            return None
+        path, row = place
         with _h5(path) as file:
             group = file["learned"]
             budget = int(file.attrs["n_glimpses"])
@@ -158,10 +165,10 @@ class Predictions:
 
         Raises FoveateError for predictions that were made before there was any in them.
         """
-        places = self._places.get(slide)
-        if not places:
+        place = self._place(slide, fold)
+        if place is None:
             return None
-        path, row = places.get(fold) or next(iter(places.values()))
+        path, row = place
         with _h5(path) as file:
             group = file["learned"]
             if "attention" not in group:

@@ -108,9 +108,9 @@ def rasterize(
     shape: (rows, columns) of the grid. origin_l0: x and y of its top-left corner, level-0 px. l0_per_px: how
     many level-0 pixels a grid pixel spans in x and y. Returns (rows, columns): 0 is no lesion, k the k-th.
 
-    A pixel belongs to a lesion that its centre lies in and to no hole; of a lesion's own holes, its
-    alone. Where lesions overlap, the smaller one is seen. A lesion between all centres, seen nowhere otherwise, gets
-    the pixel that its centroid (of the vertices) lies in.
+    A pixel belongs to a lesion that its centre lies in and to no hole; a lesion's own holes are cut out
+    of it alone. Where lesions overlap, the smaller one is seen. A lesion between all centres, seen nowhere otherwise,
+    gets the pixel that its centroid (of the vertices) lies in.
     """
     if len(annotation.lesions) > np.iinfo(np.uint16).max:
         raise FoveateError(f"{len(annotation.lesions)} lesions on one slide; expected at most 65,535")

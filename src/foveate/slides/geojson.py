@@ -8,6 +8,7 @@ QuPath counts them from the corner of the slide's bounds (openslide.bounds-x, -y
 unless it is told `--no-crop`; other slides have none, and the corner is (0, 0).
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,13 @@ def _list(value: Any, what: str, place: str) -> list[Any]:
     if not isinstance(value, list):
         raise FoveateError(f"{place}: coordinates are {shown(value)}; expected a list of {what}")
     return value
+
+
+def geojson_text(marks: Sequence[Mark], corner_l0: tuple[int, int] = (0, 0)) -> str:
+    """The text of a GeoJSON file, a feature a line; see `feature_collection`."""
+    features = feature_collection(marks, corner_l0)["features"]
+    lines = ",\n".join(json.dumps(f, ensure_ascii=False, allow_nan=False) for f in features)
+    return f'{{"type": "FeatureCollection", "features": [\n{lines}\n]}}\n'
 
 
 def feature_collection(marks: Sequence[Mark], corner_l0: tuple[int, int] = (0, 0)) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The export stage: what is known of slides in the formats of the viewers that pathologists use. Imports no model."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ from foveate.report.drawn import attention_marks, fixation_marks, heat_levels, l
 from foveate.report.sources import Predictions
 from foveate.slides.annotations import read_annotation
 from foveate.slides.asap import asap_xml
-from foveate.slides.geojson import feature_collection
-from foveate.slides.marks import Mark
+from foveate.slides.geojson import geojson_text
 from foveate.slides.ometiff import write_ome_tiff
 from foveate.slides.overview_file import StoredOverview, read_overview
 
@@ -57,13 +55,6 @@ def _export(sample: Sample, overview: StoredOverview, files: Predictions, stem: 
         marks += fixation_marks(overview, fixations)
     write_text(_beside(stem, GEOJSON), geojson_text(marks, corner))
     write_text(_beside(stem, ASAP), asap_xml(marks))
-
-
-def geojson_text(marks: Sequence[Mark], corner_l0: tuple[int, int]) -> str:
-    """The text of a GeoJSON file, a feature a line."""
-    features = feature_collection(marks, corner_l0)["features"]
-    lines = ",\n".join(json.dumps(f, ensure_ascii=False, allow_nan=False) for f in features)
-    return f'{{"type": "FeatureCollection", "features": [\n{lines}\n]}}\n'
 
 
 def _beside(stem: Path, suffix: str) -> Path:

@@ -159,7 +159,9 @@ class Roller:
         location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
         choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
         pixels = np.empty((*rows, *self._sensor.shape), np.uint8) if out is None else out
-        attention = np.zeros(batch.candidates.shape, np.float32).repeat(self._copies, axis=0)
+        attention = (
+            np.zeros(batch.candidates.shape, np.float32).repeat(self._copies, axis=0) if self._attention else None
+        )
         answers, kept = [], []
         on, looked = np.ones(len(slide), bool), np.zeros(len(slide), np.int64)
         for t in range(steps):
@@ -171,7 +173,7 @@ class Roller:
                 pixels[:, t:] = 0
                 break
             looked += on
-            if self._attention:
+            if attention is not None:
                 attention[on] = np.maximum(attention[on], np.exp(ops.convert_to_numpy(chosen[2])[on]))
             pixels[~on, t] = 0
             choice[on, t], log_pi = (ops.convert_to_numpy(value)[on] for value in chosen[:2])
@@ -187,8 +189,9 @@ class Roller:
         logits = np.take_along_axis(logits, last[..., None], axis=1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
-        peaks = attention if self._attention else None
-        return Rollout(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked, peaks)
+        return Rollout(
+            location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked, attention
+        )
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from foveate.errors import FoveateError
-from foveate.report.slidemap import contour_path
+from foveate.report.slidemap import closed_path, contour_path
 from foveate.slides.annotations import read_annotation
-from foveate.slides.outlines import Outline
 from foveate.slides.overview_file import StoredOverview
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def lesion_layer(overview: StoredOverview, annotation: Path | None) -> dict[str,
         except FoveateError as error:
             log.warning("%s: the outlines of the overview are shown, for %s", overview.slide, error)
         else:
-            path = "".join(map(_path, chain.from_iterable([*found.lesions, *found.holes])))
+            path = "".join(map(closed_path, chain.from_iterable([*found.lesions, *found.holes])))
             return {"path": path, "x": 0.0, "y": 0.0, "scale_x": 1.0, "scale_y": 1.0}
     return {"path": contour_path(overview.lesions.index > 0, (1.0, 1.0)), **_frame(overview)}
 
@@ -45,7 +44,3 @@ def _frame(overview: StoredOverview) -> dict[str, float]:
     x, y = overview.geometry.um_to_l0(np.asarray(overview.origin_um)).tolist()
     scale_x, scale_y = (overview.mpp / side for side in overview.geometry.mpp)
     return {"x": x, "y": y, "scale_x": scale_x, "scale_y": scale_y}
-
-
-def _path(outline: Outline) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in outline.tolist()) + "Z"
