@@ -21,15 +21,13 @@ include: "workflow/rules/report.smk"
 # Every output, so that one that was deleted is missed.
 rule all:
     input:
-        expand("results/overview/{slide}.h5", slide=SLIDES),
-        expand("results/status/{slide}.json", slide=SLIDES),
-        expand("results/thumbnails/{slide}.jpg", slide=SLIDES),
-        expand("results/tissue/{slide}.png", slide=SLIDES),
+        expand("results/batches/overview/{batch}.tsv", batch=PLAN.overview_batches),
+        expand("results/batches/pictures/{batch}.tsv", batch=PLAN.overview_batches),
         expand("results/train/{fold}/model.keras", fold=TRAINED),
         expand(list(PATIENT_AGENT.values()), fold=TRAINED),
         expand("results/train/{fold}/history.csv", fold=TRAINED),
         expand("results/train/{fold}/dropped.json", fold=TRAINED),
-        expand("results/predictions/{fold}.h5", fold=PLAN.jobs),
+        PREDICTIONS,
         "results/qc.tsv",
         "results/predictions/slides.tsv",
         "results/summary.txt",

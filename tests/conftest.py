@@ -16,6 +16,7 @@ from foveate.cohort.samples import Sample
 from foveate.config import Config, read_config
 from foveate.slides.overview_file import Mapped, StoredOverview, read_overview
 from foveate.stages import overview
+from foveate.stages.outputs import Outputs
 
 # the same examples in every run, and no clock: the machine may be busy
 settings.register_profile("foveate", derandomize=True, deadline=None)
@@ -230,7 +231,7 @@ def overview_of(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Cal
 
     def make(source: TinySlide | Path, slide: str = "tiny") -> StoredOverview:
         path = source if isinstance(source, Path) else source.path
-        out = overview.Outputs.of(slide, tmp_path_factory.mktemp("results"))
+        out = Outputs.of(slide, tmp_path_factory.mktemp("results"))
         overview.run(config, Sample(slide, "patient", path), out)
         stored = read_overview(out.overview)
         assert stored is not None

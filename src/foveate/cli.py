@@ -157,10 +157,11 @@ def demo_samples(config: Config) -> list[Sample]:
 def _overview(options: argparse.Namespace) -> int:
     from foveate.progress import progress
     from foveate.stages import overview
+    from foveate.stages.outputs import Outputs
 
     config, plan = _plan(options)
     good = [
-        overview.run(config, sample, overview.Outputs.of(sample.slide, options.results))
+        overview.run(config, sample, Outputs.of(sample.slide, options.results))
         for sample in progress(_named(options, config, plan), "overview")
     ]
     return 0 if all(good) else 1
@@ -204,15 +205,16 @@ def _predict(options: argparse.Namespace) -> None:
         over_patients = config.predict.patient_weights or (
             trained / "patient.keras" if config.patient_agent.on and not config.predict.weights else None
         )
-        predict.run(
-            config,
-            plan.of(plan.jobs[name].predict),
-            options.results / "overview",
-            weights,
-            options.results / "predictions" / f"{name}.h5",
-            fold=name,
-            patient_weights=Path(over_patients) if over_patients else None,
-        )
+        for batch, slides in plan.predict_batches[name].items():
+            predict.run(
+                config,
+                plan.of(slides),
+                options.results / "overview",
+                weights,
+                options.results / "predictions" / name / f"{batch}.h5",
+                fold=name,
+                patient_weights=Path(over_patients) if over_patients else None,
+            )
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -252,7 +254,7 @@ def _stage(options: argparse.Namespace) -> int:
     results: Path = options.results
     table, summary = results / "predictions" / "slides.tsv", results / "summary.txt"
     trained = [name for name, job in plan.jobs.items() if job.fold is not None]
-    predictions = [results / "predictions" / f"{name}.h5" for name in plan.jobs]
+    predictions = plan.predictions(results)
     slides.run(
         plan,
         results / "status",
@@ -276,7 +278,7 @@ def _report(options: argparse.Namespace) -> None:
     report.run(
         overviews=results / "overview",
         statuses=results / "status",
-        predictions=[results / "predictions" / f"{name}.h5" for name in plan.jobs],
+        predictions=plan.predictions(results),
         slides_tsv=results / "predictions" / "slides.tsv",
         patients_tsv=results / "patients.tsv",
         metrics_json=results / "metrics.json",
@@ -298,8 +300,7 @@ def _export(options: argparse.Namespace) -> None:
 
     config, plan = _plan(options)
     results: Path = options.results
-    files = [results / "predictions" / f"{name}.h5" for name in plan.jobs]
-    predictions = [path for path in files if path.exists()]
+    predictions = [path for path in plan.predictions(results) if path.exists()]
     if not predictions:
         log.warning("%s: no predictions yet; only tissue and annotations are written", results)
     export.run(_named(options, config, plan), results / "overview", predictions, results / "export")

@@ -122,6 +122,13 @@ class Compare:
 
 
 @dataclasses.dataclass(frozen=True)
+class Batches:
+    overview: int
+    predict: int
+    export: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     samples: str
     folds: str | int
@@ -135,6 +142,7 @@ class Config:
     predict: Predict
     patients: Patients
     compare: Compare
+    batches: Batches
 
 
 def read_config(*paths: str | Path) -> Config:

@@ -9,7 +9,8 @@ from foveate.config import Config
 from foveate.errors import FoveateError
 from foveate.slides.overview_file import write_failed_overview
 from foveate.stages.cohort import open_cohort
-from foveate.stages.overview import Outputs, run
+from foveate.stages.outputs import Outputs
+from foveate.stages.overview import run
 
 
 def test_failed_slides_are_left_out_of_the_order(config: Config, tiny_slide: Any, tmp_path: Path) -> None:

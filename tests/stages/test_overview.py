@@ -19,7 +19,8 @@ from foveate.slides.handle import open_slide
 from foveate.slides.jpeg import library
 from foveate.slides.overview import read_scan
 from foveate.slides.overview_file import StoredOverview, read_overview
-from foveate.stages.overview import Outputs, read_lesions, run
+from foveate.stages.outputs import Outputs
+from foveate.stages.overview import read_lesions, run
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")

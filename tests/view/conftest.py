@@ -81,8 +81,8 @@ def make_run(folder: Path, config: Config, slide: Path) -> Run:
     (folder / "gone.tif").unlink()
     broken = Sample("broken", "p", folder / "broken.tif")
     assert not survey(config, broken, results / "overview" / "broken.h5", results / "status" / "broken.json")
-    (results / "predictions").mkdir()
-    write_predictions(results / "predictions" / "0.h5", ["gone", "seen"])
+    (results / "predictions" / "0").mkdir(parents=True)
+    write_predictions(results / "predictions" / "0" / "all.h5", ["gone", "seen"])
     names = ("p_negative", "p_itc", "p_micro", "p_macro")
     verdict = {f"{policy}prediction": "micro" for policy in ("", "random_")}
     verdict |= {f"{policy}{name}": p for policy in ("", "random_") for name, p in zip(names, RUNNING[-1], strict=True)}

@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "predict": {"batch": 2, "threads": 2},
     "patients": {"bootstrap": 20},
     "compare": {"glimpses": [1, 4], "repeats": 1},
+    "batches": {"overview": 4},
 }
 
 

@@ -60,7 +60,7 @@ def weights(project: Project) -> dict[str, Any]:
 
 
 def predictions(project: Project) -> dict[str, Any]:
-    with h5py.File(project.results / "predictions" / "split.h5") as file:
+    with h5py.File(project.results / "predictions" / "split" / "all.h5") as file:
         return variables(file) | dict(file["failed"].attrs)
 
 
@@ -115,13 +115,13 @@ def test_a_prediction_that_was_killed_goes_on_and_gives_the_same(project: Projec
     folder = project.results / "predictions"
 
     def batches() -> dict[str, int]:
-        return {p.name: p.stat().st_mtime_ns for p in folder.glob("split.parts/*/[0-9]*.h5")}
+        return {p.name: p.stat().st_mtime_ns for p in folder.glob("split/all.parts/*/[0-9]*.h5")}
 
     run = project.start()
     wait_for(lambda: len(batches()) > 0, run)
     kill(run)
     before = batches()
-    assert not (folder / "split.h5").exists()
+    assert not (folder / "split" / "all.h5").exists()
 
     seen: dict[str, set[int]] = {}
     run = project.start()
@@ -133,7 +133,7 @@ def test_a_prediction_that_was_killed_goes_on_and_gives_the_same(project: Projec
     assert run.returncode == 0
     assert {name: {made} for name, made in before.items()}.items() <= seen.items()
     assert len(seen) == 3  # five slides, two in a batch
-    assert not list(folder.glob("*.parts"))
+    assert not list(folder.glob("*/*.parts"))
     assert_same(predictions(project), predictions(finished))
     for table in ("predictions/slides.tsv", "patients.tsv", "submission.csv", "metrics.json"):
         assert (project.results / table).read_bytes() == (finished.results / table).read_bytes()

@@ -1,12 +1,17 @@
 """Cohorts with a given model, and with folds."""
 
+import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import h5py
+import pytest
+
+from foveate.config import read_config
+from foveate.stages.plan import read_plan
 
 from .conftest import Project
 from .test_bad_slides import table
@@ -39,12 +44,18 @@ def test_with_given_weights_nothing_is_trained_and_no_truth_is_needed(
     assert all(row["stage"] for row in patients.values())
     metrics = json.loads((project.results / "metrics.json").read_text())["test"]["learned"]
     assert (metrics["n_patients"], metrics["n_slides"], metrics["kappa"]["value"]) == (0, 0, None)
-    with h5py.File(project.results / "predictions" / "given.h5") as file:
+    with h5py.File(project.results / "predictions" / "given" / "all.h5") as file:
         assert file["learned/glimpses"].shape == (3, 3, 3, 16, 16, 3)
 
 
+def patients_of(batched: Mapping[str, list[str]], files: Iterable[str]) -> set[str]:
+    """The patients whose overviews are among the inputs of a job."""
+    names = [Path(file).stem for file in files if file.startswith("results/batches/overview/")]
+    return {slide.partition("_")[0] for name in names for slide in batched[name]}
+
+
 def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_tested_slide(
-    new_project: Callable[[Path], Project], tmp_path: Path
+    new_project: Callable[[Path], Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = new_project(tmp_path / "project")
     planned = project.planned("--config", "folds=3")
@@ -52,9 +63,12 @@ def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_t
 
     shown = project.finish("--dry-run", "--config", "folds=3")
 
+    monkeypatch.chdir(project.folder)
+    config = read_config("config/config.yaml", "tiny.yaml")
+    batched = read_plan(dataclasses.replace(config, folds=3)).overview_batches
     tested = set()
     jobs = re.findall(
-        r"^rule (train|predict):\n    input: (.+)\n(?:.*\n)*?    wildcards: fold=(\w+)$", shown, re.MULTILINE
+        r"^rule (train|predict):\n    input: (.+)\n(?:.*\n)*?    wildcards: fold=(\w+)(?:, batch=all)?$", shown, re.MULTILINE
     )
     inputs = {(rule, fold): set(files.split(", ")) for rule, files, fold in jobs}
     assert set(inputs) == {(rule, fold) for rule in ("train", "predict") for fold in "012"}
@@ -63,8 +77,7 @@ def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_t
         assert not any(file.startswith(("results/train", "results/predictions")) for file in learned)
         models = {f"results/train/{fold}/model.keras", f"results/train/{fold}/patient.keras"}
         assert {file for file in predicted if "/train/" in file} == models
-        own = {"overview": re.compile(r"results/overview/(p\d)_\w\.h5").fullmatch}
-        patients = [{m[1] for file in files if (m := own["overview"](file))} for files in (learned, predicted)]
+        patients = [patients_of(batched, files) for files in (learned, predicted)]
         assert not patients[0] & patients[1]
         assert patients[0] | patients[1] == {f"p{k}" for k in range(6)}
         assert {"p3", "p4", "p5"} < patients[1]  # held out, and without a label: in no fold
@@ -93,7 +106,7 @@ def test_every_patient_is_predicted_by_a_model_that_has_not_seen_it_and_who_was_
     }
     sure = []
     for name, tested in own.items():
-        with h5py.File(project.results / "predictions" / f"{name}.h5") as file:
+        with h5py.File(project.results / "predictions" / name / "all.h5") as file:
             group = file["learned"]
             seen = group["slide"].asstr()[:].tolist()
             assert sorted(seen) == [*tested, *held_out, *new]

@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from foveate.config import parse_config
 from foveate.errors import FoveateError
 from foveate.lock import take
+from foveate.stages.batches import holding, incomplete
 from foveate.stages.comparison.roles import roles
 from foveate.stages.plan import digest, read_plan
 
@@ -16,6 +17,7 @@ except FoveateError as error:
     raise WorkflowError(f"\n{error}")
 
 SLIDES = list(PLAN.used)
+PREDICTIONS = list(map(str, PLAN.predictions(Path("results"))))
 TRAINED = [name for name, job in PLAN.jobs.items() if job.fold is not None]
 PACKAGE = Path(workflow.basedir) / "src" / "foveate"
 
@@ -33,6 +35,7 @@ onstart:
 
 wildcard_constraints:
     slide="[A-Za-z0-9_-]+",
+    batch="[A-Za-z0-9_-]+",
     fold="[A-Za-z0-9_-]+",
 
 
@@ -47,8 +50,37 @@ def code(*parts):
     return sorted(map(str, found))
 
 
+# A job lists in one file what it has made of its slides, so that the workflow has as many files as jobs, not as slides.
+# Nobody but this sees that one of them was deleted: a list that names what is gone goes as well, and is made again.
+LISTED = {
+    "overview": ["overview/{slide}.h5", "status/{slide}.json"],
+    "pictures": ["thumbnails/{slide}.jpg", "tissue/{slide}.png"],
+    "export": ["export/{slide}.geojson", "export/{slide}.xml"],
+}
+if workflow.is_main_process:
+    for stage, files in LISTED.items():
+        lists = Path("results/batches", stage)
+        for path in incomplete(lists, Path("results"), files):
+            path.unlink(missing_ok=True)
+
+
 def overviews(slides):
-    return [f"results/overview/{slide}.h5" for slide in slides]
+    """The lists of the batches that the overviews of some slides are in."""
+    found = holding(PLAN.overview_batches, slides)
+    return [f"results/batches/overview/{batch}.tsv" for batch in found]
+
+
+def growing(mem_mb, minutes):
+    """Memory and run time of a job: more at every attempt. minutes: a number, or a function of the wildcards."""
+
+    def runtime(wildcards, attempt):
+        first = minutes(wildcards) if callable(minutes) else minutes
+        return attempt * first
+
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * mem_mb,
+        "runtime": runtime,
+    }
 
 
 def truth(slides):
@@ -60,11 +92,13 @@ def truth(slides):
 
 
 def sample_files(wildcards):
-    sample = PLAN.used[wildcards.slide]
-    files = {"slide": str(sample.path)}
-    if sample.annotation is not None:
-        files["annotation"] = str(sample.annotation)
-    return files
+    samples = PLAN.of(PLAN.overview_batches[wildcards.batch])
+    return [
+        str(path)
+        for s in samples
+        for path in (s.path, s.annotation)
+        if path is not None
+    ]
 
 
 def learned(wildcards):

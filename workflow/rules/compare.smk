@@ -30,8 +30,7 @@ rule compare_fold:
         "../../environment.yml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=1440,
+        **growing(8000, 1440),
         gpu=1,
     params:
         truth=lambda wildcards: truth(PLAN.of(compared(wildcards))),
@@ -68,8 +67,7 @@ rule compare:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(2000, 10),
     params:
         truth=truth(PLAN.samples),
         settings=CONFIG.patients,

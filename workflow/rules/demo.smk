@@ -14,8 +14,7 @@ rule demo_slide:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=1500,
-        runtime=5,
+        **growing(1500, 5),
     params:
         patients=CONFIG.demo.patients,
         seed=CONFIG.demo.seed,

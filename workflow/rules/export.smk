@@ -1,11 +1,32 @@
 # Files for QuPath and ASAP: `snakemake export`. Not part of `rule all`: three files a slide that most runs never open.
 
 
+def exported(wildcards):
+    return PLAN.of(PLAN.export_batches[wildcards.batch])
+
+
+def exported_predictions(wildcards):
+    """The predictions of the slides of a batch, whichever batches they were made in."""
+    slides = PLAN.export_batches[wildcards.batch]
+    return [
+        f"results/predictions/{fold}/{batch}.h5"
+        for fold, batched in PLAN.predict_batches.items()
+        for batch in holding(batched, slides)
+    ]
+
+
 rule export:
     input:
-        overviews=overviews(SLIDES),
-        annotations=[str(s.annotation) for s in PLAN.used.values() if s.annotation],
-        predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
+        expand("results/batches/export/{batch}.tsv", batch=PLAN.export_batches),
+
+
+rule export_batch:
+    input:
+        overviews=lambda wildcards: overviews(s.slide for s in exported(wildcards)),
+        annotations=lambda wildcards: [
+            str(s.annotation) for s in exported(wildcards) if s.annotation
+        ],
+        predictions=exported_predictions,
         code=code(
             "patients/stages.py",
             "report/drawn.py",
@@ -24,17 +45,18 @@ rule export:
             "stages/export.py",
         ),
     output:
-        directory("results/export"),
+        "results/batches/export/{batch}.tsv",
     log:
-        "results/logs/export.log",
+        "results/logs/export/{batch}.log",
     benchmark:
-        "results/benchmarks/export.tsv"
+        "results/benchmarks/export/{batch}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        **growing(2000, 240),
     params:
-        slides=digest((s.slide, s.annotation) for s in PLAN.used.values()),
+        slides=lambda wildcards: digest(
+            (s.slide, s.annotation) for s in exported(wildcards)
+        ),
     script:
         "../scripts/export.py"

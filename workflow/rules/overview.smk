@@ -1,9 +1,10 @@
 # Every slide, small: thumbnail, tissue, cells, lesions. A slide that cannot be used still gets all files.
+# A batch of slides a job; slides that stand as they were made are not read again.
 
 
 rule overview:
     input:
-        unpack(sample_files),
+        sample_files,
         code=code(
             "files.py",
             "slides/annotations.py",
@@ -29,19 +30,22 @@ rule overview:
             "stages/overview.py",
         ),
     output:
-        overview="results/overview/{slide}.h5",
-        status="results/status/{slide}.json",
+        "results/batches/overview/{batch}.tsv",
     log:
-        "results/logs/overview/{slide}.log",
+        "results/logs/overview/{batch}.log",
     benchmark:
-        "results/benchmarks/overview/{slide}.tsv"
+        "results/benchmarks/overview/{batch}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(
+            2000, lambda wildcards: 10 + len(PLAN.overview_batches[wildcards.batch])
+        ),
     params:
-        mpp=lambda wildcards: PLAN.used[wildcards.slide].mpp,
+        slides=lambda wildcards: digest(
+            (s.slide, s.path, s.annotation, s.mpp)
+            for s in PLAN.of(PLAN.overview_batches[wildcards.batch])
+        ),
         settings=(CONFIG.overview, CONFIG.tissue, CONFIG.glimpse.scales_mpp),
     script:
         "../scripts/overview.py"
@@ -50,33 +54,25 @@ rule overview:
 # A rule of its own, so that a picture that was deleted does not cost a training.
 rule pictures:
     input:
-        overview="results/overview/{slide}.h5",
-        status="results/status/{slide}.json",
+        overviews="results/batches/overview/{batch}.tsv",
         code=code("report/pictures.py", "stages/pictures.py"),
     output:
-        thumbnail="results/thumbnails/{slide}.jpg",
-        tissue=report(
-            "results/tissue/{slide}.png",
-            caption="../report/tissue.rst",
-            category="Tissue",
-            labels={"slide": "{slide}"},
-        ),
+        "results/batches/pictures/{batch}.tsv",
     log:
-        "results/logs/pictures/{slide}.log",
+        "results/logs/pictures/{batch}.log",
     benchmark:
-        "results/benchmarks/pictures/{slide}.tsv"
+        "results/benchmarks/pictures/{batch}.tsv"
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        **growing(500, 5),
     script:
         "../scripts/pictures.py"
 
 
 rule qc:
     input:
-        statuses=[f"results/status/{slide}.json" for slide in SLIDES],
+        overviews=overviews(SLIDES),
         code=code("stages/qc.py"),
     output:
         "results/qc.tsv",
@@ -87,7 +83,8 @@ rule qc:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        **growing(500, 5),
+    params:
+        slides=digest(SLIDES),
     script:
         "../scripts/qc.py"

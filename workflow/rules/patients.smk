@@ -4,7 +4,7 @@
 rule patients:
     input:
         slides="results/predictions/slides.tsv",
-        predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
+        predictions=PREDICTIONS,
         code=code("patients/*.py", "stages/hdf5.py", "stages/patients.py"),
     output:
         patients=report(
@@ -29,8 +29,7 @@ rule patients:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(2000, 10),
     params:
         truth=truth(PLAN.samples),
         settings=CONFIG.patients,

@@ -1,9 +1,13 @@
 # Many slides a job, so that the model is loaded once; then one table over all jobs.
 
 
+def predicted(wildcards):
+    return PLAN.predict_batches[wildcards.fold][wildcards.batch]
+
+
 rule predict:
     input:
-        overviews=lambda wildcards: overviews(PLAN.jobs[wildcards.fold].predict),
+        overviews=lambda wildcards: overviews(predicted(wildcards)),
         weights=weights,
         patient=patient_weights,
         code=code(
@@ -21,20 +25,19 @@ rule predict:
             "stages/rollout.py",
         ),
     output:
-        "results/predictions/{fold}.h5",
+        "results/predictions/{fold}/{batch}.h5",
     log:
-        "results/logs/predict/{fold}.log",
+        "results/logs/predict/{fold}/{batch}.log",
     benchmark:
-        "results/benchmarks/predict/{fold}.tsv"
+        "results/benchmarks/predict/{fold}/{batch}.tsv"
     conda:
         "../../environment.yml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=240,
+        **growing(8000, 240),
         gpu=1,
     params:
-        slides=lambda wildcards: digest(PLAN.jobs[wildcards.fold].predict),
+        slides=lambda wildcards: digest(predicted(wildcards)),
         settings=(
             CONFIG.tissue,
             CONFIG.glimpse.count,
@@ -48,8 +51,8 @@ rule predict:
 
 rule slides:
     input:
-        statuses=[f"results/status/{slide}.json" for slide in SLIDES],
-        predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
+        overviews=overviews(SLIDES),
+        predictions=PREDICTIONS,
         dropped=[f"results/train/{name}/dropped.json" for name in TRAINED],
         code=code("stages/hdf5.py", "stages/slides.py"),
     output:
@@ -62,8 +65,7 @@ rule slides:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **growing(2000, 10),
     params:
         truth=truth(PLAN.samples),
         folds=CONFIG.folds,

@@ -4,7 +4,7 @@
 rule page:
     input:
         overviews=overviews(SLIDES),
-        predictions=[f"results/predictions/{name}.h5" for name in PLAN.jobs],
+        predictions=PREDICTIONS,
         slides="results/predictions/slides.tsv",
         patients="results/patients.tsv",
         metrics="results/metrics.json",
@@ -23,8 +23,7 @@ rule page:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **growing(2000, 30),
     params:
         comparison=comparison,
     script:
@@ -47,7 +46,6 @@ rule complete:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=500,
-        runtime=5,
+        **growing(500, 5),
     script:
         "../scripts/complete.py"

@@ -44,8 +44,7 @@ rule train:
         "../../environment.yml"
     threads: 8
     resources:
-        mem_mb=12000,
-        runtime=720,
+        **growing(12000, 720),
         gpu=1,
     params:
         truth=lambda wildcards: truth(PLAN.of(learned(wildcards))),

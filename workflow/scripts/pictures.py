@@ -1,10 +1,11 @@
 from pathlib import Path
 
+from foveate.config import parse_config
 from foveate.logs import job
 from foveate.stages import pictures
+from foveate.stages.plan import read_plan
 
 with job(snakemake.log[0]):
-    pictures.run(
-        *(Path(snakemake.input[name]) for name in ("overview", "status")),
-        *(Path(snakemake.output[name]) for name in ("thumbnail", "tissue")),
-    )
+    plan = read_plan(parse_config(snakemake.config, "config"))
+    slides = plan.overview_batches[snakemake.wildcards.batch]
+    pictures.run_batch(slides, Path("results"), Path(snakemake.output[0]))

@@ -4,8 +4,9 @@ from foveate.config import parse_config
 from foveate.lock import take
 from foveate.logs import job
 
-name, out = snakemake.wildcards.fold, Path(snakemake.output[0])
-with job(snakemake.log[0]), take(out.with_name(f".{name}.lock"), wait=True):
+fold, batch = snakemake.wildcards.fold, snakemake.wildcards.batch
+out = Path(snakemake.output[0])
+with job(snakemake.log[0]), take(out.with_name(f".{batch}.lock"), wait=True):
     from foveate.stages import predict
     from foveate.stages.plan import read_plan
 
@@ -13,10 +14,10 @@ with job(snakemake.log[0]), take(out.with_name(f".{name}.lock"), wait=True):
     plan = read_plan(config)
     predict.run(
         config,
-        plan.of(plan.jobs[name].predict),
+        plan.of(plan.predict_batches[fold][batch]),
         Path("results/overview"),
         Path(snakemake.input.weights),
         out,
-        fold=name,
+        fold=fold,
         patient_weights=Path(snakemake.input.patient[0]) if snakemake.input.patient else None,
     )

@@ -112,7 +112,10 @@ class Model:
 
 
 class Predictions:
-    """The prediction files of all folds; the pixels of a slide are read when it is asked for."""
+    """The prediction files of all folds; the pixels of a slide are read when it is asked for.
+
+    Of a slide that stands in two files of a fold, the later file counts.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.models: list[Model] = []
@@ -126,7 +129,8 @@ class Predictions:
                     glimpse_px=int(file.attrs["glimpse_px"]),
                     n_glimpses=int(file.attrs["n_glimpses"]),
                 )
-                self.models.append(model)
+                if model not in self.models:
+                    self.models.append(model)
                 group = file["learned"]
                 names = group["slide"].asstr()[:] if "slide" in group else []  # none when all slides failed
                 for row, slide in enumerate(names):

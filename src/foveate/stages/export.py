@@ -6,7 +6,7 @@ from pathlib import Path
 
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
-from foveate.files import write_text
+from foveate.files import sha256, write_text
 from foveate.progress import progress
 from foveate.report.drawn import attention_marks, fixation_marks, heat_levels, lesion_marks, tissue_marks
 from foveate.report.sources import Predictions
@@ -20,14 +20,16 @@ log = logging.getLogger(__name__)
 GEOJSON, ASAP, HEAT = ".geojson", ".xml", ".ome.tif"
 
 
-def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path], out: Path) -> None:
+def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path], out: Path) -> dict[str, str]:
     """Write {slide}.geojson, {slide}.xml and {slide}.ome.tif of every slide into the folder `out`.
 
-    overviews: folder of {slide}.h5. predictions: one file a fold; a slide that several of them have is shown as the
+    overviews: folder of {slide}.h5. predictions: files of all folds; a slide that several of them have is shown as the
     first one saw it. A slide that failed is left out; one that was not predicted has its tissue and annotation, and no
-    heat map. Raises FoveateError where an overview, an annotation or predictions cannot be read.
+    heat map. Returns slide -> digest of its GeoJSON. Raises FoveateError where an overview, an annotation or
+    predictions cannot be read.
     """
     files = Predictions(predictions)
+    digests = {}
     out.mkdir(parents=True, exist_ok=True)
     for sample in progress(samples, "export"):
         path = overviews / f"{sample.slide}.h5"
@@ -38,6 +40,8 @@ def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path],
             log.warning("%s: left out, its overview failed", sample.slide)
             continue
         _export(sample, overview, files, out / sample.slide)
+        digests[sample.slide] = sha256(_beside(out / sample.slide, GEOJSON))
+    return digests
 
 
 def _export(sample: Sample, overview: StoredOverview, files: Predictions, stem: Path) -> None:

@@ -1,9 +1,9 @@
-"""The overview stage: one slide, from its file to its overview and status. Imports no model."""
+"""The overview stage: from a slide's file to its overview and status, slide by slide. Imports no model."""
 
 import importlib.metadata
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import openslide
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
-from foveate.files import write_json
+from foveate.files import sha256, write_json
+from foveate.report.sources import read_json
 from foveate.slides.annotations import lesion_diameters_um, rasterize, read_annotation
 from foveate.slides.focus import blurred_share
 from foveate.slides.geometry import EQUAL, Grid
@@ -27,32 +28,15 @@ from foveate.slides.tiff import read_tiff
 from foveate.slides.tissue import TissueSettings
 from foveate.slides.view import slide_view
 from foveate.stages import pictures
+from foveate.stages.batches import write_list
+from foveate.stages.outputs import Outputs
+from foveate.stages.plan import digest
 
 log = logging.getLogger(__name__)
 
 # Focus is judged on this many fields of the tissue, evenly over the slide.
 FOCUS_FIELDS, FOCUS_PX, FOCUS_MPP = 24, 96, 1.0
 FULL_CELL = 0.9  # share of tissue of the cells that are looked at
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where the four files of a slide go."""
-
-    overview: Path
-    thumbnail: Path
-    tissue: Path
-    status: Path
-
-    @classmethod
-    def of(cls, slide: str, results: Path) -> "Outputs":
-        """The places under a results folder, as the workflow names them."""
-        return cls(
-            results / "overview" / f"{slide}.h5",
-            results / "thumbnails" / f"{slide}.jpg",
-            results / "tissue" / f"{slide}.png",
-            results / "status" / f"{slide}.json",
-        )
 
 
 def run(config: Config, sample: Sample, out: Outputs) -> bool:
@@ -62,11 +46,50 @@ def run(config: Config, sample: Sample, out: Outputs) -> bool:
     return good
 
 
-def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
+def run_batch(config: Config, samples: Sequence[Sample], results: Path, out: Path, code: str) -> None:
+    """Make the overviews and statuses of some slides, and list them in `out`.
+
+    code: a digest of the sources. What was made by the same code of the same slide, annotation and settings stays as it
+    is, so that nothing is lost by a kill, nor by a cohort that is cut into other batches; a slide that failed is tried
+    again.
+    """
+    digests = {}
+    for sample in samples:
+        place = Outputs.of(sample.slide, results)
+        made_of = _origin(config, sample, code)
+        if _is_made(place, made_of):
+            log.info("%s: stands as it was made", sample.slide)
+        else:
+            good = survey(config, sample, place.overview, place.status, made_of)
+            log.info("%s: %s", sample.slide, "made" if good else "failed")
+        digests[sample.slide] = sha256(place.overview)
+    write_list(out, digests)
+
+
+def _origin(config: Config, sample: Sample, code: str) -> str:
+    """A digest of everything that the overview of a slide is made of."""
+    found = sample.path.stat()
+    annotation = "" if sample.annotation is None else sha256(sample.annotation)
+    settings = (config.overview, config.tissue, config.glimpse.scales_mpp)
+    return digest((sample.path, found.st_size, found.st_mtime_ns, annotation, sample.mpp, *settings, code))
+
+
+def _is_made(place: Outputs, made_of: str) -> bool:
+    if not (place.overview.exists() and place.status.exists()):
+        return False
+    status = read_json(place.status)
+    return (
+        status["state"] == "ok"
+        and status.get("made_of") == made_of
+        and status.get("overview_sha256") == sha256(place.overview)
+    )
+
+
+def survey(config: Config, sample: Sample, out: Path, out_status: Path, made_of: str = "") -> bool:
     """Make the overview of one slide and say how it went.
 
     A slide that cannot be used is a fact about it, not a crash: both files are written, and the status says
-    why. Returns whether the slide can be used.
+    why. Returns whether the slide can be used. made_of: a digest for the status, see `run_batch`.
     """
     begun = time.perf_counter()
     status: dict[str, Any] = {
@@ -103,7 +126,8 @@ def survey(config: Config, sample: Sample, out: Path, out_status: Path) -> bool:
     versions = {"foveate": importlib.metadata.version("foveate"), "openslide": openslide.__library_version__}
     if (found := library()) is not None:
         versions["turbojpeg"] = found[0]
-    write_json(out_status, {**status, "seconds": round(time.perf_counter() - begun, 3), "versions": versions})
+    status |= {"seconds": round(time.perf_counter() - begun, 3), "versions": versions}
+    write_json(out_status, {**status, "made_of": made_of, "overview_sha256": sha256(out)})
     return status["state"] == "ok"
 
 

@@ -1,6 +1,8 @@
-"""What a cohort asks for: which models to train, and who predicts which slide."""
+"""What a cohort asks for: which models to train, who predicts which slide, and which slides share a job."""
 
 import hashlib
+import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +10,10 @@ from pathlib import Path
 
 from foveate.cohort.folds import Fold, folds
 from foveate.cohort.samples import Sample, read_samples
-from foveate.config import Config
+from foveate.config import Batches, Config
+from foveate.stages.batches import ALL, batches
+
+UNDIVIDED = Batches(*[sys.maxsize] * 3)
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The samples of a cohort that are not excluded, and the jobs over them."""
+    """The samples of a cohort, the jobs over those that are not excluded, and how many slides a batch of them has."""
 
     samples: list[Sample]
     jobs: dict[str, Job]
+    sizes: Batches = UNDIVIDED
 
     @cached_property
     def used(self) -> dict[str, Sample]:
@@ -53,6 +59,41 @@ class Plan:
         held_out = {patient: split if split == "test" else "" for patient, split in by_sheet.items()}
         return held_out | {s.patient: "cv" for s in self.of(tested)}
 
+    @cached_property
+    def overview_batches(self) -> dict[str, list[str]]:
+        """Batches of slides whose overviews are made together.
+
+        All slides of a batch are learned from by the same folds, so that a slide that is only predicted retrains
+        nothing when it joins a batch.
+        """
+        learned = {name: set(job.learned) for name, job in self.jobs.items()}
+        groups: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+        for slide, sample in self.used.items():
+            groups[tuple(name for name, own in learned.items() if slide in own)].append(sample)
+        made: dict[str, list[str]] = {}
+        for learners, samples in groups.items():
+            role = f"learned-{digest(learners)[:6]}-" if len(self.jobs) > 1 else "learned-"
+            made |= batches(samples, self.sizes.overview, role if learners else "predicted-")
+        return made
+
+    @cached_property
+    def predict_batches(self) -> dict[str, dict[str, list[str]]]:
+        """By job, the batches of slides that it predicts; one, without slides, where there are none."""
+        return {name: batches(self.of(job.predict), self.sizes.predict) or {ALL: []} for name, job in self.jobs.items()}
+
+    @cached_property
+    def export_batches(self) -> dict[str, list[str]]:
+        """Batches of slides that are exported together."""
+        return batches(self.used.values(), self.sizes.export)
+
+    def predictions(self, results: Path) -> list[Path]:
+        """The files that the predictions of all jobs are in, below the results folder."""
+        return [
+            results / "predictions" / name / f"{batch}.h5"
+            for name, batched in self.predict_batches.items()
+            for batch in batched
+        ]
+
     def of(self, slides: Iterable[str]) -> list[Sample]:
         """The samples of some slides, in order."""
         used = self.used
@@ -62,7 +103,7 @@ class Plan:
 def read_plan(config: Config) -> Plan:
     """Read the sheet that the configuration names, and plan its jobs. Files below demo.folder need not exist."""
     samples = read_samples(Path(config.samples), made=Path(config.demo.folder))
-    return Plan(samples, jobs(config, samples))
+    return Plan(samples, jobs(config, samples), config.batches)
 
 
 def jobs(config: Config, samples: Sequence[Sample]) -> dict[str, Job]:

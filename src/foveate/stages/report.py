@@ -48,7 +48,7 @@ def run(
 ) -> None:
     """Write the report of a run to `out`.
 
-    overviews, statuses: folders with {slide}.h5 and {slide}.json; predictions: one file a fold;
+    overviews, statuses: folders with {slide}.h5 and {slide}.json; predictions: files of all folds;
     histories: fold to its history.csv, empty when nothing was trained; comparison: compare.tsv, which need not
     exist, and is left out if it was made with other weights than the predictions; title: the cohort's name.
     Slides are read one at a time, so that memory does not grow with the cohort.

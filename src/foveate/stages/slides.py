@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Write the table and a summary for people.
 
-    statuses: folder of {slide}.json. predictions: one HDF5 file a job. dropped: the dropped.json of each
+    statuses: folder of {slide}.json. predictions: those of `Plan.predictions`. dropped: the dropped.json of each
     training. The state of a slide is ok, failed (with the reason), excluded, or unused: learned from and
     predicted by no model. What several folds' models predict is their ensemble: the mean of their probabilities
     and of their numbers of glimpses, the fold `ENSEMBLE`, and failed where one of them failed. Raises FoveateError for
@@ -99,12 +99,11 @@ class Opinions:
 def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, Opinions]:
     """Read the prediction files, one at a time; usable: the slides that have an overview."""
     made: dict[str, Opinions] = defaultdict(Opinions)
-    for path in paths:
+    for path, (fold, planned) in zip(paths, _predicted(plan), strict=True):
         with open_hdf5(path) as file:
-            fold = str(file.attrs["fold"])
             failed = {slide: str(reason) for slide, reason in file["failed"].attrs.items()}
             slides = file["learned/slide"].asstr()[:].tolist() if "slide" in file["learned"] else []  # all failed
-            if {*slides, *failed} != usable.intersection(plan.jobs[fold].predict):
+            if str(file.attrs["fold"]) != fold or {*slides, *failed} != usable.intersection(planned):
                 raise FoveateError(f"{path}: not of the slides that fold {fold} predicts now; predict them again")
             for slide, reason in failed.items():
                 made[slide].failed.append((fold, reason))
@@ -115,6 +114,11 @@ def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, 
                 for slide, values in zip(slides, file[policy][name][:].astype(np.float64), strict=True):
                     made[slide].total[policy, name] = made[slide].total.get((policy, name), 0) + values
     return made
+
+
+def _predicted(plan: Plan) -> list[tuple[str, list[str]]]:
+    """Fold and slides of each prediction file, in the order of `Plan.predictions`."""
+    return [(name, slides) for name, batched in plan.predict_batches.items() for slides in batched.values()]
 
 
 def _conclusion(opinions: Opinions) -> dict[str, str]:

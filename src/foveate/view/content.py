@@ -54,7 +54,8 @@ class Content:
         self._rows = {row.slide: row for row in read_slides(table)}
         staged = results / "patients.tsv"
         self._patients = {row.patient: row for row in read_patients(staged)} if staged.exists() else {}
-        files = sorted(path for path in (results / "predictions").glob("*.h5") if not path.name.startswith("."))
+        files = [path for path in (results / "predictions").glob("*/*.h5") if not path.name.startswith(".")]
+        files.sort(key=lambda path: path.stat().st_mtime_ns)  # of what stands in two files, the newer counts
         self._predictions = Predictions(files)
         self._cache = openslide.OpenSlideCache(CACHE_BYTES)
         self._lock = threading.Lock()  # one opening at a time: many tiles are asked for at once
