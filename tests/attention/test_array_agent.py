@@ -75,7 +75,8 @@ def test_shapes(make_array_agent: Make, settings: dict[str, Any], group: int, ch
     out = agent.compute_output_spec(x, copies=2)
     assert {name: tuple(value.shape) for name, value in out.items()} == {
         "logits": (10, 3, 3), "where": (10, 3, 2), "picked": (10, 3), "looked": (10, 3),
-        "log_pi": (10, choices), "baseline": (10, choices), "entropy": (10, choices), "decided": (10, choices),
+        "log_pi": (10, choices), "baseline": (10, choices), "entropy": (10, choices),
+        **({"stop": (10, 3)} if agent.stop_network else {}),
     }  # fmt: skip
 
 
@@ -135,11 +136,10 @@ def test_log_pi_and_entropy_of_an_agent_that_likes_all_alike(
     with indifferent(full):
         out = run(full, groups, copies=COPIES)
     there = groups["present"].sum(1).repeat(COPIES)[:, None]
-    looked, before = out["looked"], np.hstack([np.ones_like(there), out["looked"][:, :-1]])
-    stop = np.log(1 / 2) * np.hstack([np.zeros_like(there), looked[:, :-1]])  # was decided before the second and third
-    np.testing.assert_allclose(out["log_pi"], looked * -np.log(there * 3) + stop, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(out["entropy"], looked * np.log(there * 3), rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(out["decided"], before)
+    looked, alike = out["looked"], np.broadcast_to(np.log(there * 3), out["log_pi"].shape)
+    np.testing.assert_allclose(out["log_pi"], -alike, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(out["entropy"], alike, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(out["stop"], 0, atol=1e-6)
     np.testing.assert_allclose(looked.mean(0), [1, 1 / 2, 1 / 4], atol=0.1)
     assert set(map(tuple, looked.astype(int))) == {(1, 0, 0), (1, 1, 0), (1, 1, 1)}
 
@@ -193,8 +193,6 @@ def test_the_stop_network_decides_when_to_stop(
     with changed((full.stop_network.logit, 0, bias)):
         out = run(full, groups, explore=explore, copies=COPIES)
     assert (out["looked"] == (np.arange(3) < steps)).all()
-    assert (out["decided"] == (np.arange(3) <= steps)).all()
-    assert (np.abs(out["log_pi"][:, steps:]) < 1e-6).all()  # it was sure
 
 
 def test_the_order_of_images_does_not_matter(full: ArrayAgent, groups: dict[str, Any], run: Run) -> None:
@@ -309,9 +307,7 @@ def test_finite_differences_of_log_pi(
         noise = ops.convert_to_tensor(1e4 * np.eye(6)[chosen.ravel()], "float32")
         agent.location_network.noise = lambda rows, seed: noise
         del agent.location_network.sample
-        goes_on = ops.convert_to_tensor([[True, True], [False, True], [True, True], [True, False]])
-        agent.stop_network.sample = lambda logit, seed: ops.logical_not(goes_on)
-        networks += [agent.path_core, agent.context_network, agent.stop_network]
+        networks += [agent.path_core, agent.context_network]
         x = groups
     weight = rng.normal(size=(4, 3 if everything else 2)).astype("float32")
     gradient = weight_gradients_of(weighted_log_pi, agent, x, weight)

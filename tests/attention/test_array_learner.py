@@ -25,14 +25,12 @@ def made_up(p_t: Any, looked: Any = None, choices: int = 2) -> dict[str, Any]:
     p = np.array(p_t)
     p[1] = 1 - p[1]
     looked_t = np.ones((2, 3)) if looked is None else np.array(looked, float)
-    decided = np.hstack([np.ones((2, 1)), looked_t[:, :-1]])[:, -choices:]
     rollout = {
         "logits": np.log(np.stack([p, 1 - p], -1)) + 3,  # a constant changes no probability
         "log_pi": np.array([[-4.0, -1, -2], [-2, -3, -0.5]])[:, -choices:],
         "baseline": np.array([[0.75, 0.5, 0.25], [0.125, 0.5, 0.25]])[:, -choices:],
         "entropy": np.array([[5.0, 1, 2], [1, 3, 4]])[:, -choices:],
         "looked": looked_t,
-        "decided": decided,
     }
     return {name: ops.convert_to_tensor(value.astype("float32")) for name, value in rollout.items()}
 
@@ -51,15 +49,15 @@ BETTER_AND_WORSE = [[1 / 2, 1 / 4, 3 / 4], [3 / 4, 3 / 4, 1 / 4]]
 
 
 def test_a_terminal_reward_in_two_steps() -> None:
-    # right and wrong: V_2 = 1 and 0; V_1 = -1/8 + V_2 / 2; V_0 = -1/8 + V_1 / 2
-    returns = np.array([[0.0625, 0.375], [-0.1875, -0.125]])
+    # right and wrong: the last choice brings 1 and 0, the one before it a half of that
+    returns = np.array([[0.5, 1], [0, 0]])
     advantage = returns - [[0.5, 0.25], [0.5, 0.25]]
-    loss = dataclasses.replace(PLAINLY, discount=0.5, price=0.125, reinforce=0.5, baseline=2.0, entropy=0.1)
+    loss = dataclasses.replace(PLAINLY, discount=0.5, reinforce=0.5, baseline=2.0, entropy=0.1)
     found = parts(loss, made_up(BETTER_AND_WORSE))
     close(
         found["reinforce"], [-(-1 * advantage[0, 0] - 2 * advantage[0, 1]), 3 * advantage[1, 0] + 0.5 * advantage[1, 1]]
     )
-    close(found["reinforce"], [-0.1875, -2.25])
+    close(found["reinforce"], [1.5, -1.625])
     close(found["baseline_error"], (advantage**2).mean(1))
     close(found["classification"], -np.log([3 / 4, 1 / 4]))
     close(found["entropy"], [1.5, 3.5])
@@ -67,7 +65,7 @@ def test_a_terminal_reward_in_two_steps() -> None:
     close(found["glimpses"], [3, 3])
     close(
         found["total"],
-        -np.log([3 / 4, 1 / 4]) + 0.5 * np.array([-0.1875, -2.25]) + 2 * (advantage**2).mean(1) - [0.15, 0.35],
+        -np.log([3 / 4, 1 / 4]) + 0.5 * np.array([1.5, -1.625]) + 2 * (advantage**2).mean(1) - [0.15, 0.35],
     )
     assert set(found) == {*PARTS, "total"}
 
@@ -82,11 +80,11 @@ def test_advantages_are_normalised_over_the_batch() -> None:
 
 def test_a_dense_reward() -> None:
     # of three choices: log 2p of the first answer, then the changes
-    rewards = np.log([[1, 1 / 2, 3], [3 / 2, 1, 1 / 3]]) - 0.125
+    rewards = np.log([[1, 1 / 2, 3], [3 / 2, 1, 1 / 3]])
     last = rewards[:, 2]
     returns = np.stack([rewards[:, 0] + (rewards[:, 1] + last / 2) / 2, rewards[:, 1] + last / 2, last], 1)
     advantage = returns - [[0.75, 0.5, 0.25], [0.125, 0.5, 0.25]]
-    loss = dataclasses.replace(PLAINLY, reward="dense", discount=0.5, price=0.125)
+    loss = dataclasses.replace(PLAINLY, reward="dense", discount=0.5)
     found = parts(loss, made_up(BETTER_AND_WORSE, choices=3))
     close(found["reinforce"], -([[-4, -1, -2], [-2, -3, -0.5]] * advantage).sum(1))
     close(found["baseline_error"], (advantage**2).mean(1))
@@ -95,45 +93,42 @@ def test_a_dense_reward() -> None:
 
 
 def test_a_terminal_reward_with_a_choice_before_the_first_glimpse() -> None:
-    loss = dataclasses.replace(PLAINLY, discount=0.5, price=0.125)
+    loss = dataclasses.replace(PLAINLY, discount=0.5)
     found = parts(loss, made_up(BETTER_AND_WORSE, choices=3))
-    advantage = np.array([[-0.125 + 0.0625 / 2, 0.0625, 0.375], [-0.125 - 0.1875 / 2, -0.1875, -0.125]])
-    advantage -= [[0.75, 0.5, 0.25], [0.125, 0.5, 0.25]]
+    advantage = np.array([[0.25, 0.5, 1], [0, 0, 0]]) - [[0.75, 0.5, 0.25], [0.125, 0.5, 0.25]]
     close(found["reinforce"], -([[-4, -1, -2], [-2, -3, -0.5]] * advantage).sum(1))
 
 
-EARLY = made_up([[3 / 4, 1 / 4, 1 / 4], [1 / 4, 1 / 4, 3 / 4]], looked=[[1, 0, 0], [1, 1, 1]])
-
-
-def test_after_a_stop_nothing_counts() -> None:
+def test_every_rollout_is_learned_from_to_its_end_and_judged_by_where_it_stopped() -> None:
     # the first row stops at once, and is right; the second one goes on, and becomes right
-    loss = dataclasses.replace(PLAINLY, discount=0.5, price=0.125)
-    found = parts(loss, EARLY)
-    advantage = np.array([[1 - 0.5, 0], [0.0625 - 0.5, 0.375 - 0.25]])
-    close(found["reinforce"], -([[-1, -2], [-3, -0.5]] * advantage).sum(1))
-    close(found["baseline_error"], (advantage**2).mean(1))
-    close(found["classification"], -np.log([3 / 4, 3 / 4]))
-    close(found["accuracy"], [1, 1])
-    close(found["glimpses"], [1, 3])
-    normal = (advantage - advantage.sum() / 3) / np.std([0.5, -0.4375, 0.125])  # of three choices, not four
-    found = parts(dataclasses.replace(loss, normalise=True), EARLY)
-    close(found["reinforce"][1], -([-3, -0.5] * normal[1]).sum())
+    p_t = [[3 / 4, 1 / 4, 1 / 4], [1 / 4, 1 / 4, 3 / 4]]
+    stopped, whole = (parts(PLAINLY, made_up(p_t, looked)) for looked in ([[1, 0, 0], [1, 1, 1]], None))
+    close(stopped["accuracy"], [1, 1])
+    close(stopped["glimpses"], [1, 3])
+    close(whole["accuracy"], [0, 1])
+    for name in ("classification", "reinforce", "baseline_error", "total"):
+        close(stopped[name], whole[name])
 
 
-def test_a_dense_reward_ends_with_the_stop() -> None:
-    found = parts(dataclasses.replace(PLAINLY, reward="dense"), EARLY)
-    returns = np.array([0, np.log(3)])  # the first row's later answers would be worse
-    close(found["baseline_error"], [(0 - 0.5) ** 2 / 2, ((returns[1] - 0.5) ** 2 + (np.log(3) - 0.25) ** 2) / 2])
+def test_a_stop_network_learns_the_price_against_the_answers() -> None:
+    rollout = made_up(BETTER_AND_WORSE)
+    before = parts(PLAINLY, rollout)
+    rollout["stop"] = ops.convert_to_tensor(np.array([[0, 0, 9], [np.log(3), 100, 0]], "float32"))
+    found = parts(dataclasses.replace(PLAINLY, price=0.125), rollout)  # stops after 1, 2, 3 with 1/2, 1/4, 1/4
+    first = 0.5 * np.log(1 / 2) + 0.25 * np.log(1 / 4) + 0.25 * np.log(3 / 4) - 0.125 * 1.75
+    second = np.log(3 / 4) - 0.125 * 1.25  # with 3/4, 1/4, 0
+    close(found["stop"], [-first, -second])
+    close(found["total"], before["total"] + found["stop"])
 
 
 def test_a_copy_is_compared_with_the_others_of_its_row() -> None:
     rollout = made_up(BETTER_AND_WORSE)
     rollout["logits"] = rollout["logits"][:1] * np.array([[[1]], [[-1]]], "float32")  # the second copy is wrong
-    loss = dataclasses.replace(PLAINLY, compare="copies", price=0.125)
+    loss = dataclasses.replace(PLAINLY, compare="copies")
     found = parts(loss, rollout, copies=2, label=np.array([0, 0]))
     close(found["accuracy"], [1, 0])
-    close(found["reinforce"], [-(-1 - 2), -(3 + 0.5)])  # the price is the same for both
-    close(found["baseline_error"], [((0.75 - 0.5) ** 2 + (0.875 - 0.25) ** 2) / 2, (0.75**2 + 0.375**2) / 2])
+    close(found["reinforce"], [-(-1 - 2), -(3 + 0.5)])
+    close(found["baseline_error"], [(0.5**2 + 0.75**2) / 2, (0.5**2 + 0.25**2) / 2])
 
 
 @pytest.mark.parametrize(
@@ -184,10 +179,10 @@ def test_a_single_copy_has_no_others_to_be_compared_with(make_array_agent: Make)
 def part(agent: ArrayAgent, x: dict[str, Any], label: np.ndarray, weights: dict[str, Any]) -> Any:
     """The weighted sum of the parts of the loss of a rollout."""
     rows = PLAINLY.rows(label, agent(x))
-    return sum(ops.mean(rows[name]) * weight for name, weight in weights.items())
+    return sum(ops.mean(rows[name]) * weight for name, weight in weights.items() if name in rows)
 
 
-LEARNED = ("classification", "reinforce", "baseline_error", "entropy")
+LEARNED = ("classification", "reinforce", "baseline_error", "entropy", "stop")
 SEEING = {"glimpse_network", "core", "note_network", "group_network", "action_network"}
 CHOOSING, PATH = {"location_network", "picker"}, {"path_core", "context_network"}
 REACHED = {
@@ -196,9 +191,10 @@ REACHED = {
     (False, "baseline_error"): {"baseline_network"},
     (False, "entropy"): {"picker"},  # that of the place has one spread
     (True, "classification"): SEEING,
-    (True, "reinforce"): CHOOSING | PATH | {"stop_network"},
+    (True, "reinforce"): CHOOSING | PATH,
     (True, "baseline_error"): {"baseline_network"},
     (True, "entropy"): CHOOSING | PATH,
+    (True, "stop"): {"stop_network"},
 }
 
 
@@ -228,14 +224,13 @@ def test_each_part_of_the_loss_teaches_its_own_networks(
         assert min(np.abs(found[v.path]).max() for v in kernels[network]) > 1e-7, network
 
 
-# what is chosen in three glimpses of a group of two images of two cells, with two decisions to stop
-PICKS, TWICE = list(itertools.product([0, 1], repeat=3)), list(itertools.product([0, 1], repeat=2))
-PATHS = list(itertools.product(PICKS, TWICE, TWICE))
-SAMPLES, PRICE = 8192, 0.1
+# what is chosen in three glimpses of a group of two images of two cells
+PATHS = list(itertools.product(itertools.product([0, 1], repeat=3), itertools.product([0, 1], repeat=2)))
+SAMPLES = 32768
 LOSSES = [
-    dataclasses.replace(PLAINLY, price=PRICE),
-    dataclasses.replace(PLAINLY, price=PRICE, compare="copies"),
-    dataclasses.replace(PLAINLY, price=PRICE, reward="dense"),
+    PLAINLY,
+    dataclasses.replace(PLAINLY, compare="copies"),
+    dataclasses.replace(PLAINLY, reward="dense"),
 ]
 
 
@@ -255,13 +250,10 @@ def sampled(agent: ArrayAgent, x: dict[str, Any], weights: Any) -> Any:
 def test_reinforce_is_the_gradient_of_the_expected_reward(
     make_array_agent: Make, run: Run, weight_gradients_of: Gradients
 ) -> None:
-    settings: dict[str, Any] = {
-        "location": {"name": "cells", "rows": 1, "columns": 2, "hidden": 4},
-        "stop": {"name": "bernoulli", "start": 0.4},
-    }
-    agent, forced = (make_array_agent(group=2, classes=2, **settings) for _ in range(2))
-    picks, stops, cells = (np.array(each) for each in zip(*PATHS, strict=True))
-    follow(forced, picks, stops, cells)
+    location = {"name": "cells", "rows": 1, "columns": 2, "hidden": 4}
+    agent, forced = (make_array_agent(group=2, classes=2, location=location) for _ in range(2))
+    picks, cells = (np.array(each) for each in zip(*PATHS, strict=True))
+    follow(forced, picks, cells)
     images = np.zeros((1, 2, 12, 16, 1), "uint8")
     images[0, 0, :, 8:] = 255
     images[0, 1, :, :8], images[0, 1, :6, 8:] = 255, 200
@@ -269,26 +261,23 @@ def test_reinforce_is_the_gradient_of_the_expected_reward(
     for made in (agent, forced):  # answers that depend on what was seen, half of them right
         for layer in (made.glimpse_network, made.core):
             layer.set_weights([6 * w for w in layer.get_weights()])
-        for layer, bias in ((made.baseline_network, 0.5), (made.stop_network.logit, 0.0)):  # nothing is rare
-            layer.set_weights([0.1 * layer.get_weights()[0], np.array([bias])])
+        kernel, _ = made.baseline_network.get_weights()
+        made.baseline_network.set_weights([0.1 * kernel, np.array([0.5])])
     middle = np.median(run(forced, x, copies=len(PATHS))["logits"], (0, 1))
     for made in (agent, forced):
         kernel, bias = made.action_network.get_weights()
         made.action_network.set_weights([20 * kernel, 20 * (bias - middle)])
 
     out = run(forced, x, copies=len(PATHS))
-    last = (1 - stops[:, 0]) * (2 - stops[:, 1])  # glimpse that is answered after
-    alike = np.array([32, 4, 1])[last]  # paths that differ after their end alone
-    share = 1 / alike / 2  # the first image is picked by chance
+    share = 1 / 2  # the first image is picked by chance
     np.testing.assert_allclose((np.exp(out["log_pi"].sum(1)) * share).sum(), 1, rtol=1e-5)
     log_p = out["logits"][..., 0] - np.logaddexp.reduce(out["logits"], axis=-1)
-    answered = log_p[np.arange(len(PATHS)), last]
-    worth = {"terminal": (answered > np.log(1 / 2)) - PRICE * last, "dense": answered - log_p[:, 0] - PRICE * last}
+    worth = {"terminal": log_p[:, -1] > np.log(1 / 2), "dense": log_p[:, -1] - log_p[:, 0]}
     for loss, weights in zip(LOSSES, np.eye(3, dtype="float32"), strict=True):
         exact = weight_gradients_of(probabilities, forced, x, (worth[loss.reward] * share).astype("float32"))
         found = weight_gradients_of(sampled, agent, x, weights)
         whole = np.linalg.norm([np.linalg.norm(gradient) for gradient in exact.values()])
-        for name in ("location_network", "picker", "stop_network"):
+        for name in ("location_network", "picker"):
             expected, estimate = (
                 np.concatenate([g.ravel() for path, g in each.items() if f"/{name}/" in path])
                 for each in (exact, found)
@@ -298,15 +287,13 @@ def test_reinforce_is_the_gradient_of_the_expected_reward(
             assert error < 0.4 * np.linalg.norm(expected), (loss, name)
 
 
-def follow(agent: ArrayAgent, picks: np.ndarray, stops: np.ndarray, cells: np.ndarray) -> None:
-    """Let an agent choose (R, T) images, (R, T - 1) whether to stop and (R, T - 1) cells."""
+def follow(agent: ArrayAgent, picks: np.ndarray, cells: np.ndarray) -> None:
+    """Let an agent choose (R, T) images and (R, T - 1) cells."""
     picked = ops.convert_to_tensor(1e4 * np.eye(2)[picks.T.ravel()], "float32")
     agent.picker.noise = lambda rows, group, seed: picked
     chosen = np.concatenate([np.zeros(len(cells), int), cells.T.ravel()])  # the first place is nobody's choice
     placed = ops.convert_to_tensor(1e4 * np.eye(2)[chosen], "float32")
     agent.location_network.noise = lambda rows, seed: placed
-    stopped = ops.convert_to_tensor(stops.astype(bool))
-    agent.stop_network.sample = lambda logit, seed: stopped
 
 
 Batch = tuple[dict[str, Any], np.ndarray]

@@ -179,13 +179,6 @@ def test_the_last_answer_is_the_one_before_the_stop() -> None:
     close(losses.last_looked(logits, looked), [[4, 5], [6, 7], [14, 15]])
 
 
-def test_values_of_states_that_may_stop() -> None:
-    rewards, final, looked = tensor([[9, 1, 2], [9, 1, 2], [9, 1, 2]]), tensor([8, 8, 8]), np.ones((3, 3))
-    looked[1, 2] = looked[2, 1:] = 0
-    # to the end 2 + 8 / 2 = 6, before it 1 + 6 / 2; the second row stops after the second glimpse, the third at once
-    close(losses.state_values(rewards, final, tensor(looked), 0.5), [[4, 6, 8], [5, 8, 8], [8, 8, 8]])
-
-
 def test_a_copy_is_compared_with_the_others_of_its_row() -> None:
     returns = tensor([[1, 0], [2, 0], [6, 3], [5, 1], [5, 1], [5, 4]])
     close(losses.other_copies(returns, 3), [[4, 1.5], [3.5, 1.5], [1.5, 0], [5, 2.5], [5, 2.5], [5, 1]])

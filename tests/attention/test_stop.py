@@ -1,5 +1,3 @@
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from keras import ops
@@ -24,23 +22,6 @@ def test_the_state_decides() -> None:
     stop.logit.set_weights([np.array([[3.0]]), np.array([-2.0])])
     found = np.asarray(stop(np.array([[1.0, 0.5], [0.0, 4.0]], "float32")))
     np.testing.assert_allclose(found, [3 * 1.5 - 2, -2], rtol=1e-5)
-
-
-def test_log_prob_of_having_stopped_or_gone_on() -> None:
-    logit = ops.convert_to_tensor(np.stack([LOGIT, LOGIT]))
-    stopped = ops.convert_to_tensor([[True] * 3, [False] * 3])
-    found = np.exp(np.asarray(StopNetwork().log_prob(logit, stopped)))
-    np.testing.assert_allclose(found, [[1 / 4, 1 / 2, 4 / 5], [3 / 4, 1 / 2, 1 / 5]], rtol=1e-5)
-
-
-def test_log_prob_of_what_is_nearly_sure_is_finite() -> None:
-    logit, stopped = ops.convert_to_tensor([200.0, -200.0, 200.0]), ops.convert_to_tensor([True, True, False])
-    np.testing.assert_allclose(np.asarray(StopNetwork().log_prob(logit, stopped)), [0, -200, -200], atol=1e-6)
-
-
-def test_log_prob_has_the_gradient_of_the_logit(gradients_of: Callable[..., list[np.ndarray]]) -> None:
-    (found,) = gradients_of(lambda x: StopNetwork().log_prob(x, ops.convert_to_tensor([True, True, False])), LOGIT)
-    np.testing.assert_allclose(found, [3 / 4, 1 / 2, -4 / 5], rtol=1e-5)
 
 
 def test_samples_are_as_frequent_as_they_are_likely_and_follow_the_seed() -> None:

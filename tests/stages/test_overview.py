@@ -14,13 +14,14 @@ from skimage.draw import polygon
 
 from foveate.cohort.samples import Sample
 from foveate.config import Config
+from foveate.files import sha256
 from foveate.slides import readers
 from foveate.slides.handle import open_slide
 from foveate.slides.jpeg import library
 from foveate.slides.overview import read_scan
 from foveate.slides.overview_file import StoredOverview, read_overview
 from foveate.stages.outputs import Outputs
-from foveate.stages.overview import read_lesions, run
+from foveate.stages.overview import read_lesions, run, run_batch
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 needs_shared = pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
@@ -111,7 +112,8 @@ def test_without_turbojpeg_the_overview_is_the_same(
     assert (second["state"], second["reader"]) == ("ok", "openslide")
     for images in zip(first.rasters(), stage.stored().rasters(), strict=True):
         np.testing.assert_array_equal(images[0].pixels, images[1].pixels)
-    assert {key for key in status if status[key] != second[key]} <= {"reader", "reader_reason", "seconds"}
+    changed = {key for key in status if status[key] != second[key]}
+    assert changed <= {"reader", "reader_reason", "seconds", "overview_sha256"}
 
 
 def test_the_same_slide_gives_the_same_bytes(stage: Stage, tiny_slide: Any) -> None:
@@ -343,3 +345,89 @@ def test_lesions_of_a_real_slide_lie_in_its_tissue(stage: Stage, tmp_path: Path)
         x, y = (np.array(part["vertices"]) * stored.geometry.mpp / stored.mpp).T
         drawn[polygon(y - 0.5, x - 0.5, drawn.shape)] = True
     assert (drawn & lesion).sum() / (drawn | lesion).sum() > 0.9
+
+
+@dataclasses.dataclass
+class InBatches:
+    """Two slides in batches, and when their overviews were made."""
+
+    stage: Stage
+    samples: list[Sample]
+
+    def run(self, code: str = "1", batch: str = "all") -> dict[str, int]:
+        listed = self.stage.results / "batches" / f"{batch}.tsv"
+        run_batch(self.stage.config, self.samples, self.stage.results, listed, code)
+        places = {s.slide: Outputs.of(s.slide, self.stage.results) for s in self.samples}
+        rows = [f"{slide}\t{sha256(place.overview)}" for slide, place in places.items()]
+        assert listed.read_text().splitlines() == ["slide\tsha256", *rows]
+        return {slide: place.status.stat().st_mtime_ns for slide, place in places.items()}
+
+
+@pytest.fixture
+def in_batches(stage: Stage, tiny_slide: Any, tmp_path: Path) -> InBatches:
+    drawn = tmp_path / "lesions.xml"
+    drawn.write_text("<ASAP_Annotations><Annotations/></ASAP_Annotations>")
+    own = tmp_path / "own.tif"
+    shutil.copy(tiny_slide.path, own)
+    return InBatches(stage, [Sample("a", "p", own), Sample("b", "q", tiny_slide.path, annotation=drawn)])
+
+
+def test_what_stands_as_it_was_made_is_not_made_again(in_batches: InBatches) -> None:
+    before = in_batches.run()
+    assert in_batches.run(batch="another") == before
+    in_batches.samples.reverse()
+    assert in_batches.run() == before
+
+
+def _another_annotation(it: InBatches) -> None:
+    annotation = it.samples[1].annotation
+    assert annotation is not None
+    annotation.write_text("<ASAP_Annotations><Annotations></Annotations></ASAP_Annotations>")
+
+
+def _another_file(it: InBatches) -> None:
+    os.utime(it.samples[0].path, (1, 1))
+
+
+def _another_resolution(it: InBatches) -> None:
+    it.samples[0] = dataclasses.replace(it.samples[0], mpp=0.6)
+
+
+def _no_overview(it: InBatches) -> None:
+    Outputs.of("a", it.stage.results).overview.unlink()
+
+
+def _a_broken_overview(it: InBatches) -> None:
+    with Outputs.of("b", it.stage.results).overview.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize(
+    ("change", "slide"),
+    [
+        (_another_annotation, "b"),
+        (_another_file, "a"),
+        (_another_resolution, "a"),
+        (_no_overview, "a"),
+        (_a_broken_overview, "b"),
+    ],
+)
+def test_what_was_made_of_something_else_is_made_again_alone(
+    in_batches: InBatches, change: Callable[[InBatches], None], slide: str
+) -> None:
+    before = in_batches.run()
+    change(in_batches)
+    after = in_batches.run()
+    assert {name for name, time in after.items() if time != before[name]} == {slide}
+
+
+def test_other_code_makes_all_again_and_a_failed_slide_is_tried_again(in_batches: InBatches) -> None:
+    before = in_batches.run()
+    again = in_batches.run(code="2")
+    assert all(again[slide] > before[slide] for slide in before)
+    whole = in_batches.samples[0].path.read_bytes()
+    in_batches.samples[0].path.write_bytes(whole[:100])
+    failed = in_batches.run(code="2")
+    assert json.loads(Outputs.of("a", in_batches.stage.results).status.read_text())["state"] == "failed"
+    tried = in_batches.run(code="2")
+    assert (tried["a"] > failed["a"], tried["b"]) == (True, failed["b"])

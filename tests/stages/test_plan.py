@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from foveate.cohort.samples import Sample
-from foveate.config import Config
+from foveate.config import Batches, Config
 from foveate.errors import SheetError
 from foveate.stages.plan import Plan, digest, jobs, read_plan
 
@@ -128,3 +128,30 @@ def test_a_digest_is_short_and_stable_and_depends_on_order() -> None:
     assert len(digest(map(str, range(10_000)))) == 16
     assert len({digest([]), digest(["a"]), digest(["a", "b"]), digest(["b", "a"]), digest(["ab"])}) == 5
     assert digest(["a"]) == "ca978112ca1bbdca"  # the first digits of sha256("a")
+
+
+def test_slides_that_the_same_folds_learn_from_share_batches(plan: Callable[..., Plan]) -> None:
+    one = plan(SPLIT)
+    assert one.overview_batches == {"learned-all": ["a1", "a2", "b1"], "predicted-all": ["c1", "d1"]}
+    folds = plan(FOLDS)
+    learners = {slide: {n for n, job in folds.jobs.items() if slide in job.learned} for slide in folds.used}
+    assert learners["d1"] == set()
+    for name, own in folds.overview_batches.items():
+        assert len({frozenset(learners[slide]) for slide in own}) == 1
+        assert name.startswith("learned-" if learners[own[0]] else "predicted-")
+    assert sorted(s for own in folds.overview_batches.values() for s in own) == ["a1", "b1", "c1", "d1"]
+
+
+def test_a_job_predicts_in_batches_with_a_file_each(plan: Callable[..., Plan]) -> None:
+    whole = plan(SPLIT)
+    assert whole.predict_batches == {"split": {"all": ["b1", "c1", "d1"]}}
+    assert whole.predictions(Path("results")) == [Path("results/predictions/split/all.h5")]
+    cut = dataclasses.replace(whole, sizes=Batches(overview=1, predict=1, export=2))
+    assert sorted(s for own in cut.predict_batches["split"].values() for s in own) == ["b1", "c1", "d1"]
+    assert {path.parent for path in cut.predictions(Path("r"))} == {Path("r/predictions/split")}
+    assert len(cut.predictions(Path("r"))) == 3
+    assert sum(map(len, cut.export_batches.values())) == 5
+
+
+def test_a_job_with_nothing_to_predict_has_one_empty_batch(plan: Callable[..., Plan]) -> None:
+    assert plan([s for s in SPLIT if s.split == "train"]).predict_batches == {"split": {"all": []}}

@@ -83,6 +83,26 @@ def growing(mem_mb, minutes):
     }
 
 
+def predicted(wildcards):
+    """The slides of a batch of predictions."""
+    return PLAN.predict_batches[wildcards.fold][wildcards.batch]
+
+
+def exported(wildcards):
+    """The samples of a batch of exports."""
+    return PLAN.of(PLAN.export_batches[wildcards.batch])
+
+
+def exported_predictions(wildcards):
+    """The predictions of the slides of a batch of exports, whichever batches they were made in."""
+    slides = PLAN.export_batches[wildcards.batch]
+    return [
+        f"results/predictions/{fold}/{batch}.h5"
+        for fold, batched in PLAN.predict_batches.items()
+        for batch in holding(batched, slides)
+    ]
+
+
 def truth(slides):
     """Everything that the sheet says about some slides, as one short parameter."""
     return digest(

@@ -1,20 +1,6 @@
 # Files for QuPath and ASAP: `snakemake export`. Not part of `rule all`: three files a slide that most runs never open.
 
 
-def exported(wildcards):
-    return PLAN.of(PLAN.export_batches[wildcards.batch])
-
-
-def exported_predictions(wildcards):
-    """The predictions of the slides of a batch, whichever batches they were made in."""
-    slides = PLAN.export_batches[wildcards.batch]
-    return [
-        f"results/predictions/{fold}/{batch}.h5"
-        for fold, batched in PLAN.predict_batches.items()
-        for batch in holding(batched, slides)
-    ]
-
-
 rule export:
     input:
         expand("results/batches/export/{batch}.tsv", batch=PLAN.export_batches),

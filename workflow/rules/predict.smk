@@ -1,10 +1,6 @@
 # Many slides a job, so that the model is loaded once; then one table over all jobs.
 
 
-def predicted(wildcards):
-    return PLAN.predict_batches[wildcards.fold][wildcards.batch]
-
-
 rule predict:
     input:
         overviews=lambda wildcards: overviews(predicted(wildcards)),

@@ -122,10 +122,10 @@ class ArrayAgent(keras.Model):
         explore: sampled, greedy, or random, which is uniform over places and images and never stops.
 
         Returns logits (R, T, K) after each glimpse; where (R, T, 2) x, y in [-1, 1]; picked (R, T); looked (R, T),
-        1 for glimpses up to the stop. And of each choice, of which there are C = T, or T - 1 where no context tells
-        where to look first: log_pi (R, C) of the place, the image and of having stopped or not; baseline (R, C)
-        before it; entropy (R, C) of place and image; decided (R, C), 0 for choices after the stop. The last C glimpses
-        are those that the choices led to.
+        1 for glimpses up to the stop; with a stop network stop (R, T), its logits after each glimpse. A rollout is made
+        to its end whenever it stopped: what comes later is for learning. And of each choice, of which there are C = T,
+        or T - 1 where no context tells where to look first: log_pi (R, C) of the place and the image; baseline (R, C)
+        before it; entropy (R, C). The last C glimpses are those that the choices led to.
         """
         del training
         if explore not in EXPLORE:
@@ -244,41 +244,30 @@ class ArrayAgent(keras.Model):
     def _conclude(self, made: dict[str, Any], group: int, explore: str) -> dict[str, Any]:
         """Answers, baselines and stops of all steps at once."""
         sight = self.group_network(made.pop("sight")) if group > 1 else made.pop("sight")
-        before = ops.stop_gradient(sight)[:, :-1]
-        stops = self._stops(before, explore)
-        choices = made["log_pi"].shape[1]
-        decided = stops["looked"][:, :-1]
-        made["log_pi"] = made["log_pi"] * stops["looked"][:, -choices:]
-        made["entropy"] = made["entropy"] * stops["looked"][:, -choices:]
-        if choices == self.steps:  # the first choice comes before anything was seen
+        detached_sight = ops.stop_gradient(sight)
+        before = detached_sight[:, :-1]
+        if made["log_pi"].shape[1] == self.steps:  # the first choice comes before anything was seen
             before = ops.concatenate([ops.zeros_like(sight[:, :1]), before], axis=1)
-            decided = ops.concatenate([ops.ones_like(decided[:, :1]), decided], axis=1)
-            stops["log_p"] = ops.pad(stops["log_p"], [[0, 0], [1, 0]])
         return {
             **made,
-            "log_pi": made["log_pi"] + stops["log_p"],
+            **self._stops(detached_sight, explore),
             "logits": self.action_network(sight),
             "baseline": self.baseline_network(before)[..., 0],
-            "looked": stops["looked"],
-            "decided": decided,
         }
 
-    def _stops(self, before: Any, explore: str) -> dict[str, Any]:
-        """looked (R, T), and log_p (R, T - 1) of having stopped or gone on, after each glimpse but the last."""
-        ones = ops.ones_like(before[:, :1, 0])
+    def _stops(self, sight: Any, explore: str) -> dict[str, Any]:
+        """looked (R, T), and with a stop network its logits."""
         if self.stop_network is None:
-            rest = ops.ones_like(before[..., 0])
-            return {"looked": ops.concatenate([ones, rest], axis=1), "log_p": ops.zeros_like(rest)}
-        logit = self.stop_network(before)
+            return {"looked": ops.ones_like(sight[..., 0])}
+        logit = self.stop_network(sight)
         if explore == "random":
             stopped = ops.zeros_like(logit, dtype="bool")
         elif explore == "greedy":
             stopped = self.stop_network.mode(logit)
         else:
             stopped = self.stop_network.sample(logit, self.seeds)
-        going = ops.cumprod(1.0 - ops.cast(stopped, self.compute_dtype), axis=1)
-        looked = ops.concatenate([ones, going], axis=1)
-        return {"looked": looked, "log_p": self.stop_network.log_prob(logit, stopped) * looked[:, :-1]}
+        going = ops.cumprod(1.0 - ops.cast(stopped[:, :-1], self.compute_dtype), axis=1)
+        return {"looked": ops.concatenate([ops.ones_like(going[:, :1]), going], axis=1), "stop": logit}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.settings}

@@ -11,6 +11,7 @@ from foveate.attention.array_agent import ArrayAgent
 from foveate.errors import FoveateError
 
 PARTS = ("classification", "reinforce", "baseline_error", "entropy", "accuracy", "glimpses")
+STOP = "stop"  # the part of an agent with a stop network, too
 CLASSIFICATION = {"cross_entropy": losses.cross_entropy, "squared_error": losses.squared_error}
 CHOICES = {
     "classification": tuple(CLASSIFICATION),
@@ -23,12 +24,13 @@ CHOICES = {
 class HybridLoss:
     """Loss = classification + reinforce * REINFORCE + baseline * (V - b)^2 - entropy * H.
 
-    REINFORCE is the sum over the choices of a rollout, the others are means over steps.
+    REINFORCE is the sum over the choices of a rollout, the others are means over steps. With a stop network
+    `losses.stop_cost` is added, which alone gets its gradient.
 
     classification : cross_entropy or squared_error.
-    every_step : the answer after every glimpse counts, not the last one alone.
+    every_step : the answer after every glimpse counts, not the last one alone; an agent that stops early needs it.
     reward : terminal, 1 for a right answer, or dense, the change of log p(label) with each glimpse.
-    discount : of later rewards. price : what a glimpse costs, in rewards.
+    discount : of later rewards. price : of a glimpse, in nats of log p(label), for the stop network.
     compare : what a return is compared with: baseline, the learned one, or copies, the mean of the other rollouts of
         the same row. normalise : advantages of a batch to deviation 1.
     """
@@ -52,38 +54,35 @@ class HybridLoss:
     def rows(self, label: Any, rollout: dict[str, Any], copies: int = 1) -> dict[str, Any]:
         """Each part, a number a row (R,), by name, and `total`. label (R,); see `ArrayAgent.call` for the rollout."""
         logits, looked, choices = rollout["logits"], rollout["looked"], rollout["log_pi"].shape[1]
-        answer = losses.last_looked(logits, looked)
-        right = losses.correctness(answer, label)
-        advantage, returns = self._advantage(label, rollout, right, copies)
+        advantage, returns = self._advantage(label, rollout, copies)
         error = CLASSIFICATION[self.classification]
         rows = {
-            "classification": error(logits if self.every_step else answer[:, None], label),
+            "classification": error(logits if self.every_step else logits[:, -1:], label),
             "reinforce": losses.reinforce(rollout["log_pi"], advantage) * choices,
-            "baseline_error": ops.mean(
-                rollout["decided"] * (ops.stop_gradient(returns) - rollout["baseline"]) ** 2, axis=1
-            ),
+            "baseline_error": losses.baseline_error(returns, rollout["baseline"]),
             "entropy": ops.mean(rollout["entropy"], axis=1),
         }
         total = rows["classification"] + self.reinforce * rows["reinforce"] + self.baseline * rows["baseline_error"]
         if self.entropy:
             total = total - self.entropy * rows["entropy"]
+        if STOP in rollout:
+            rows[STOP] = losses.stop_cost(losses.stop_distribution(rollout[STOP]), logits, label, self.price)
+            total = total + rows[STOP]
+        right = losses.correctness(losses.last_looked(logits, looked), label)
         return {**rows, "accuracy": right, "glimpses": ops.sum(looked, axis=1), "total": total}
 
-    def _advantage(self, label: Any, rollout: dict[str, Any], right: Any, copies: int) -> tuple[Any, Any]:
+    def _advantage(self, label: Any, rollout: dict[str, Any], copies: int) -> tuple[Any, Any]:
         """Advantages and returns (R, C) of the choices."""
-        looked, choices = rollout["looked"], rollout["log_pi"].shape[1]
+        logits, choices = rollout["logits"], rollout["log_pi"].shape[1]
         if self.reward == "dense":
-            brought, final = losses.dense_rewards(rollout["logits"], label), ops.zeros_like(right)
+            brought = losses.dense_rewards(logits, label)
         else:
-            brought, final = ops.zeros_like(looked), right
-        brought = brought - self.price
-        values = losses.state_values(brought, final, looked, self.discount)
-        first = brought[:, :1] + self.discount * values[:, :1]  # of the choice before anything was seen
-        returns = ops.concatenate([first, values[:, :-1]], axis=1)[:, -choices:]
+            brought = ops.pad(losses.correctness(logits[:, -1], label)[:, None], [[0, 0], [logits.shape[1] - 1, 0]])
+        returns = losses.discounted_returns(brought, self.discount)[:, -choices:]
         compared = losses.other_copies(returns, copies) if self.compare == "copies" else rollout["baseline"]
         if self.normalise:
-            return losses.advantages(returns, compared, rollout["decided"]), returns
-        return ops.stop_gradient(returns - compared) * rollout["decided"], returns
+            return losses.advantages(returns, compared, ops.ones_like(returns)), returns
+        return ops.stop_gradient(returns - compared), returns
 
 
 def compiles() -> bool:
@@ -104,7 +103,8 @@ class ArrayLearner(keras.Model):
             raise FoveateError(f"compare: copies, with {copies} of each row; expected at least 2")
         super().__init__(**kwargs)
         self.agent, self.hybrid, self.copies = agent, loss, copies
-        self.parts = {name: keras.metrics.Mean(name=name) for name in PARTS}
+        names = PARTS if agent.stop_network is None else (*PARTS, STOP)
+        self.parts = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:

@@ -56,20 +56,6 @@ def discounted_returns(r_t: Any, discount: float) -> Any:
     return ops.stack(steps[::-1], axis=1)
 
 
-def state_values(r_t: Any, final: Any, looked_t: Any, discount: float) -> Any:
-    """Return of the state after each fixation, when looking may stop: (B, T).
-
-    V_t = r_{t+1} + discount * V_{t+1} where fixation t + 1 was made, else V_t = final, the reward of the answer.
-    r_t (B, T) is what fixation t brought, final (B,), looked_t (B, T) 1 up to the stop. Its first T - 1 columns are the
-    returns of the choices that led to fixations 1 ... T - 1, and of stopping before them.
-    """
-    steps = [final]
-    for t in range(r_t.shape[1] - 2, -1, -1):
-        on = r_t[:, t + 1] + discount * steps[-1]
-        steps.append(ops.where(looked_t[:, t + 1] > 0, on, final))
-    return ops.stack(steps[::-1], axis=1)
-
-
 def stop_distribution(stop_t: Any) -> Any:
     """P(stop after fixation t) = s_t prod_{u<t} (1 - s_u), (B, T), with s = sigmoid(stop_t) and s_T = 1.
 

@@ -42,9 +42,5 @@ class StopNetwork(keras.layers.Layer):
         """(...) bool, whether stopping is likelier than not."""
         return logit > 0
 
-    def log_prob(self, logit: Any, stopped: Any) -> Any:
-        """(...) log-probability of having stopped, or gone on. The logits are not detached."""
-        return -ops.softplus(ops.where(stopped, -logit, logit))
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "hidden": self.hidden, "start": self.start}
