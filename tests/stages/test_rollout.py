@@ -83,6 +83,39 @@ def test_no_cell_is_seen_twice_while_others_are_left(
     assert made.errors == {}
 
 
+@pytest.mark.parametrize("how", ["greedy", "salience", "spread"])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_shortlist_that_holds_all_that_was_chosen_changes_nothing(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview, how: str, copies: int
+) -> None:
+    batch = batch_of(wide, small)
+    whole = Roller(agent, sensor, how, copies, attention=True).run(batch, 5)
+    assert whole.attention is not None
+    count = batch.candidates.shape[1] - 1
+    made = Roller(agent, sensor, how, copies, attention=True, shortlist=count).run(batch, 5)
+    assert made.attention is not None
+    np.testing.assert_array_equal(made.choice, whole.choice)
+    np.testing.assert_array_equal(made.location_um, whole.location_um)
+    np.testing.assert_array_equal(made.pixels, whole.pixels)
+    np.testing.assert_allclose(made.logits, whole.logits, atol=1e-5)
+    np.testing.assert_allclose(made.attention, whole.attention, atol=0.02)
+
+
+def test_a_shortlist_is_what_the_policy_ranks_first(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, small: StoredOverview
+) -> None:
+    batch = batch_of(wide, small)
+    ranked = Roller(agent, sensor, "salience").run(batch, 4)
+    made = Roller(agent, sensor, "greedy", attention=True, shortlist=4).run(batch, 4)
+    assert made.attention is not None
+    for row in range(2):
+        assert set(made.choice[row].tolist()) == set(ranked.choice[row].tolist())
+        assert set(np.flatnonzero(made.attention[row])) == set(ranked.choice[row].tolist())
+    drawn = Roller(agent, sensor, "random", attention=True, shortlist=4).run(batch, 4, np.random.default_rng(0))
+    assert drawn.attention is not None
+    assert (drawn.attention[0] > 0).sum() > 4
+
+
 def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:
     batch = batch_of(wide, small)
     made = roller.run(batch, 3)

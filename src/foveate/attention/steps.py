@@ -12,7 +12,10 @@ from foveate.attention.policy import chosen, pick, renormalised
 
 Seen = dict[str, Any]
 STATIC = ("salience", "spread")
+PER_ROLLOUT = ("first", "inhibition", "allowed")  # of what there is by candidate; the rest is of slides
 EXPLORE = (*BY_POLICY, *STATIC)
+DRAWN = ("sampled", "random")
+"""Ways that draw random numbers, so that one rollout is not enough."""
 
 
 class Steps:
@@ -37,6 +40,20 @@ class Steps:
     def begin(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
         """See `Agent.begin`."""
         return self._begin(overview, tissue, candidates)
+
+    def shorten(self, scene: Scene, memory: Memory, listed: Any) -> tuple[Scene, Memory]:
+        """The same with fewer candidates: those at `listed` (B, L), indices into the N that there were.
+
+        Once a batch, so it is not compiled.
+        """
+        of_rollouts = ops.repeat(listed, self._copies, axis=0)
+
+        def short(name: str, value: Any) -> Any:
+            at = of_rollouts if name in PER_ROLLOUT else listed
+            return ops.take_along_axis(value, at[..., None] if len(value.shape) == 3 else at, axis=1)
+
+        fewer = {name: short(name, value) for name, value in scene.items()}
+        return fewer, memory | {name: short(name, memory[name]) for name in ("inhibition", "allowed")}
 
     def choose(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
         """Candidates (B * M,) to look at next, log pi (B * M,) of them, and of all, (B * M, N). chance: (B * M,)."""

@@ -30,7 +30,7 @@ from foveate.stages.keras_file import load_agent, load_patient_agent
 from foveate.stages.patients import GROUP
 from foveate.stages.predict_patients import EXPLORE, PatientPredictor
 from foveate.stages.provenance import source_digest
-from foveate.stages.rollout import Roller, Rollout, side_by_side
+from foveate.stages.rollout import SHORTLIST, Roller, Rollout, side_by_side
 
 log = logging.getLogger(__name__)
 FORMAT, VERSION = "foveate.predictions", 1
@@ -64,7 +64,8 @@ class Predictor:
         self._match_patient_agent()
         self.sensor = GlimpseSensor(**self.agent.sensor, threads=config.predict.threads)
         self.rollers = {
-            p: Roller(self.agent, self.sensor, how, stop=True, attention=p == "learned") for p, how in EXPLORE.items()
+            p: Roller(self.agent, self.sensor, how, stop=True, attention=p == "learned", shortlist=SHORTLIST)
+            for p, how in EXPLORE.items()
         }
         self.weights_sha256 = sha256(weights)
         seen = [identity(o) for o in overviews]

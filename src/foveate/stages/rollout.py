@@ -10,14 +10,16 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from foveate.attention.agent import Agent
-from foveate.attention.steps import Steps
+from foveate.attention.agent import Agent, Memory, Scene
+from foveate.attention.steps import DRAWN, Steps
 from foveate.errors import SlideError
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.augment import Variety, stain, turned_glimpses, turned_vectors
 from foveate.stages.batch import Batch
 
+SHORTLIST = 4096
+"""Candidates among which a prediction chooses: those that the policy ranks first before anything was seen."""
 WHERE_UM = 10_000.0  # locations reach the model in centimetres from the middle of the overview
 Done = TypeVar("Done")
 Row = TypeVar("Row")
@@ -115,6 +117,8 @@ class Roller:
     stop : a rollout ends where the agent's stop network, if it has one, says that enough was seen. What is replayed in
         training does not stop.
     attention : whether the rollouts say how the policy's attention was shared out, which costs a copy from the device.
+    shortlist : choose among so many candidates, those that the policy ranks first, so that a step costs the same on any
+        slide; of the ways that go by a ranking, not those that draw. What is replayed in training has no such list.
     """
 
     def __init__(
@@ -126,11 +130,12 @@ class Roller:
         *,
         stop: bool = False,
         attention: bool = False,
+        shortlist: int | None = None,
     ) -> None:
         self._sensor, self._copies = sensor, copies
         self._steps = Steps(agent, explore, copies)
         self._stop = stop and agent.stop_network is not None
-        self._attention = attention
+        self._attention, self._shortlist = attention, None if explore in DRAWN else shortlist
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
@@ -154,14 +159,12 @@ class Roller:
         slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
         looks = Looks(self._sensor, batch, change)
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
-        scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
+        scene, memory, listed = self._begin(batch)
         rows = (len(slide), steps)
         location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
         choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
         pixels = np.empty((*rows, *self._sensor.shape), np.uint8) if out is None else out
-        attention = (
-            np.zeros(batch.candidates.shape, np.float32).repeat(self._copies, axis=0) if self._attention else None
-        )
+        attention = np.zeros(listed.shape, np.float32)
         answers, kept = [], []
         on, looked = np.ones(len(slide), bool), np.zeros(len(slide), np.int64)
         for t in range(steps):
@@ -173,10 +176,11 @@ class Roller:
                 pixels[:, t:] = 0
                 break
             looked += on
-            if attention is not None:
+            if self._attention:
                 attention[on] = np.maximum(attention[on], np.exp(ops.convert_to_numpy(chosen[2])[on]))
             pixels[~on, t] = 0
-            choice[on, t], log_pi = (ops.convert_to_numpy(value)[on] for value in chosen[:2])
+            among, log_pi = (ops.convert_to_numpy(value)[on] for value in chosen[:2])
+            choice[on, t] = listed[on, among]
             probability[on, t] = np.exp(log_pi)
             pixels[on, t], location_um[on, t], where[on, t] = yield from looks.take(slide[on], choice[on, t])
             # of rollouts that stopped it goes on from blank pixels, and nothing of that is kept
@@ -189,9 +193,26 @@ class Roller:
         logits = np.take_along_axis(logits, last[..., None], axis=1)
         seen_t = {name: ops.stack([seen[name] for seen in kept], axis=1) for name in kept[0]}
         errors = dict(sorted(looks.errors.items()))
+        if self._attention:
+            whole = np.zeros((len(slide), batch.candidates.shape[1]), np.float32)
+            np.put_along_axis(whole, listed, attention, axis=1)
         return Rollout(
-            location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked, attention
+            *(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked),
+            attention=whole if self._attention else None,
         )
+
+    def _begin(self, batch: Batch) -> tuple[Scene, Memory, NDArray[np.int32]]:
+        """Scene and memory, and (B * M, N) which of the batch's candidates theirs are."""
+        scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
+        rows, count = batch.candidates.shape
+        if self._shortlist is None or count <= self._shortlist:
+            return scene, memory, np.broadcast_to(np.arange(count, dtype=np.int32), (rows * self._copies, count))
+        none = np.zeros(rows * self._copies, np.float32)
+        log_p = ops.convert_to_numpy(self._steps.choose(scene, memory, none)[2])[:: self._copies]  # copies begin alike
+        best = np.argpartition(-log_p, self._shortlist - 1, axis=1)[:, : self._shortlist]
+        listed = np.sort(best, axis=1).astype(np.int32)
+        scene, memory = self._steps.shorten(scene, memory, listed)
+        return scene, memory, listed.repeat(self._copies, axis=0)
 
 
 def halves(rows: Sequence[Row]) -> list[Sequence[Row]]:

@@ -5,11 +5,12 @@ import pytest
 from keras import ops
 
 from foveate.attention.agent import Agent
+from foveate.attention.steps import DRAWN
 from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
-from foveate.stages.comparison.looking import DRAWN, WAYS, Looker
+from foveate.stages.comparison.looking import WAYS, Looker
 from foveate.stages.rollout import Roller
 
 pytestmark = pytest.mark.usefixtures("eager")

@@ -9,18 +9,16 @@ from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
+from foveate.attention.steps import DRAWN
 from foveate.errors import SlideError
 from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import Glimpses, GlimpseSensor
 from foveate.stages.batch import common_shape, make_batch
-from foveate.stages.rollout import Roller
+from foveate.stages.rollout import SHORTLIST, Roller
 
 WAYS = {"learned": "greedy"} | {way: way for way in ("sampled", "salience", "spread", "random")}
 """Way to look to how it explores (`attention.steps.EXPLORE`)."""
-
-DRAWN = ("sampled", "random")
-"""Ways that draw random numbers, so that one rollout is not enough."""
 
 COSTS = ("seconds", "cpu_seconds", "decoded_px")
 Floats = NDArray[np.float64]
@@ -79,7 +77,7 @@ class Looker:
     Parameters
     ----------
     after : numbers of glimpses after which the answer counts, ascending. One rollout gives them all.
-    repeats : rollouts for the ways of `DRAWN`.
+    repeats : rollouts for the ways of `steps.DRAWN`.
     cell_share : see `batch.tissue_cells`.
     """
 
@@ -88,7 +86,7 @@ class Looker:
         self._agent, self._after, self._repeats, self._share = agent, list(after), repeats, cell_share
         self._side_um = settings["scales_mpp"][0] * settings["glimpse_px"]
         self.sensor = MeteredSensor(**agent.sensor, threads=threads)
-        self._rollers = {way: Roller(agent, self.sensor, explore) for way, explore in WAYS.items()}
+        self._rollers = {way: Roller(agent, self.sensor, explore, shortlist=SHORTLIST) for way, explore in WAYS.items()}
         self._compiled: set[tuple[object, ...]] = set()
 
     def look(self, way: str, overviews: Sequence[StoredOverview], rng: np.random.Generator) -> Looks:
