@@ -344,7 +344,7 @@ def test_stopping_has_figures_of_its_own(make_agent: Callable[..., Agent], x: di
     plain, rest = hybrid_loss(x, {k: v for k, v in replay.items() if k != "stop"}, PRICED, PRICED.entropy)
     assert (set(rows), set(plain)) == ({*PARTS, *STOP_PARTS}, set(PARTS))
     p_stop = losses.stop_distribution(ops.array(replay["stop"]))
-    cost = losses.stop_cost(p_stop, ops.array(replay["logits"]), x["label"], 0.25)
+    cost = losses.stopping(ops.array(replay["stop"]), ops.array(replay["logits"]), x["label"], 0.25)
     np.testing.assert_allclose(np.asarray(total), np.asarray(rest) + np.asarray(cost), rtol=1e-5)
     np.testing.assert_allclose(np.asarray(rows["mean_glimpses"]), np.asarray(p_stop) @ [1, 2, 3], rtol=1e-5)
     learner = Learner(agent, PRICED)

@@ -213,6 +213,15 @@ def test_the_cost_of_stopping_is_the_expected_one() -> None:
     close(found, [-by_hand])
 
 
+def test_stopping_costs_also_what_it_is_sure_of(gradients_of: Gradients) -> None:
+    logits, label = tensor([[[0.0, 0], [0, 0], [1, 0]]]), np.array([0])
+    stop = [[-2.0, 1, 0]]
+    cost = losses.stop_cost(losses.stop_distribution(tensor(stop)), logits, label, 0.1)
+    close(losses.stopping(tensor(stop), logits, label, 0.1), np.asarray(cost) + losses.SURE * 5 / 3)
+    (lost,) = gradients_of(lambda x: losses.stopping(x, logits, label, 0.1), [[-80.0, -80, 0]])
+    close(lost, [[-losses.SURE * 160 / 3, -losses.SURE * 160 / 3, 0]])  # no stop is so unlikely that it is lost
+
+
 def test_the_gradient_of_stopping_is_the_mean_of_reinforce(gradients_of: Gradients) -> None:
     """Over all times tau to stop: P(tau) R_tau grad log P(tau), with log P(tau) of sigmoid units (Williams 1992)."""
     rng, price = np.random.default_rng(0), 0.2

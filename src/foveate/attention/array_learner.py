@@ -25,7 +25,7 @@ class HybridLoss:
     """Loss = classification + reinforce * REINFORCE + baseline * (V - b)^2 - entropy * H.
 
     REINFORCE is the sum over the choices of a rollout, the others are means over steps. With a stop network
-    `losses.stop_cost` is added, which alone gets its gradient.
+    `losses.stopping` is added, which alone gets its gradient.
 
     classification : cross_entropy or squared_error.
     every_step : the answer after every glimpse counts, not the last one alone; an agent that stops early needs it.
@@ -66,7 +66,7 @@ class HybridLoss:
         if self.entropy:
             total = total - self.entropy * rows["entropy"]
         if STOP in rollout:
-            rows[STOP] = losses.stop_cost(losses.stop_distribution(rollout[STOP]), logits, label, self.price)
+            rows[STOP] = losses.stopping(rollout[STOP], logits, label, self.price)
             total = total + rows[STOP]
         right = losses.correctness(losses.last_looked(logits, looked), label)
         return {**rows, "accuracy": right, "glimpses": ops.sum(looked, axis=1), "total": total}

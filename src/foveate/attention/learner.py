@@ -63,7 +63,7 @@ class Learner(keras.Model):
     ) -> Any:
         """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count.
 
-        And `losses.stop_cost`, where the agent has a stop network, which alone gets its gradient.
+        And `losses.stopping`, where the agent has a stop network, which alone gets its gradient.
         """
         del y, sample_weight, training
         copies = ops.shape(x["choice"])[0] // ops.shape(x["label"])[0]
@@ -103,9 +103,8 @@ def hybrid_loss(
         - entropy * rows["entropy"]
     )
     if "stop" in replay:
-        p_stop = losses.stop_distribution(replay["stop"])
-        rows["stop"] = losses.stop_cost(p_stop, logits, label, weigh.price)
-        rows["mean_glimpses"] = losses.mean_glimpses(p_stop)
+        rows["stop"] = losses.stopping(replay["stop"], logits, label, weigh.price)
+        rows["mean_glimpses"] = losses.mean_glimpses(losses.stop_distribution(replay["stop"]))
         total = total + rows["stop"]
     right = ops.cast(
         ops.equal(ops.cast(ops.argmax(logits[:, -1], -1), "int32"), ops.cast(label, "int32")), logits.dtype

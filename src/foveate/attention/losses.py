@@ -9,6 +9,7 @@ from typing import Any
 
 from keras import ops
 
+SURE = 1e-3  # price of a stop network's being sure, for the mean square of its logits
 LEAST_LOG_P = -50.0  # what has no mass at all costs much, and not infinitely much
 
 
@@ -81,6 +82,16 @@ def stop_cost(p_stop_t: Any, logits_t: Any, label: Any, price: float) -> Any:
     """
     returns = ops.stop_gradient(log_likelihood(logits_t, label)) - price * _numbers(p_stop_t)
     return -ops.sum(p_stop_t * returns, axis=1)
+
+
+def stopping(stop_t: Any, logits_t: Any, label: Any, price: float) -> Any:
+    """What the stop network learns from, (B,): `stop_cost` of its logits (B, T), and `SURE` times their mean square.
+
+    As long as answers get better with every glimpse, a stop is a loss, and nothing holds its logits: they fell to -80
+    on `group2`, where their gradient is 0 for good. The square lets them come back when the answers are good.
+    """
+    held = SURE * ops.mean(stop_t**2, axis=1)
+    return stop_cost(stop_distribution(stop_t), logits_t, label, price) + held
 
 
 def _numbers(x_t: Any) -> Any:
