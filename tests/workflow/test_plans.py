@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from .conftest import Project
+from .project import Project
 from .test_bad_slides import table
 from .tiny_cohort import sheet_rows
 
