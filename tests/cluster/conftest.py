@@ -27,7 +27,7 @@ SOON = (
     *("--max-status-checks-per-second", "10"),
     *("--latency-wait", "5"),
 )
-WITHIN_S = 400
+WITHIN_S = 900
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,10 @@ packages() {
 
 down() {
     local name pid
+    # jobs of tests that were broken off would outlive their daemons
+    if [ "$(readlink /etc/slurm/slurm.conf)" = "$1/slurm.conf" ] && timeout 10 scancel --user "$(id -un)"; then
+        for _ in $(seq 100); do [ -n "$(timeout 10 squeue -h)" ] || break; sleep 0.1; done
+    fi
     for name in slurmd slurmctld munged; do
         [ -s "$1/$name.pid" ] || continue
         pid=$(cat "$1/$name.pid")
