@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 # Bytecode is compiled once, at set-up.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test test-cluster lint format clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.done ## make .venv from the pinned requirements; costs nothing the second time
 
@@ -26,6 +26,9 @@ demo: setup ## run the workflow on the default configuration
 
 test: setup ## run all tests, and those of the model once more through JAX
 	source $(BIN)/activate && pytest -n $(CORES) && KERAS_BACKEND=jax pytest -n $(CORES) tests/attention
+
+test-cluster: setup ## pass the tests that start a Slurm here: as root, after tests/cluster/slurm.sh install
+	source $(BIN)/activate && pytest -m cluster tests/cluster
 
 lint: setup ## lint, formatting and types
 	source $(BIN)/activate && ruff check . && ruff format --check . \

@@ -18,6 +18,18 @@ include: "workflow/rules/export.smk"
 include: "workflow/rules/report.smk"
 
 
+# A moment each, from small files: where others run on a cluster, these run beside Snakemake and wait in no queue.
+localrules:
+    all,
+    compare,
+    complete,
+    export,
+    page,
+    patients,
+    qc,
+    slides,
+
+
 # Every output, so that one that was deleted is missed.
 rule all:
     input:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .conftest import Project
+from .project import Project
 from .tiny_cohort import COHORT, HEIGHT, WIDTH, cut, paint, sheet_rows, spoil_level_0, write_slide
 
 # What is wrong with each, and what the user is told to do

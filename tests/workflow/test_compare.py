@@ -1,6 +1,6 @@
 """The comparison: on demand, in the report once it is there, and never asked for by it."""
 
-from .conftest import Project
+from .project import Project
 from .test_bad_slides import table
 
 

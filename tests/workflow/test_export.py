@@ -4,7 +4,7 @@ import json
 
 from foveate.slides.annotations import rasterize, read_annotation
 
-from .conftest import Project
+from .project import Project
 from .tiny_cohort import BLOCKS, COHORT, HEIGHT, WIDTH, sheet_rows
 
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .conftest import SETTINGS, Project
+from .project import SETTINGS, Project
 
 ATTEND = 2  # the phase's number in a checkpoint
 WITHIN_S = 120

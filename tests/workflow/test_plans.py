@@ -13,7 +13,7 @@ import pytest
 from foveate.config import read_config
 from foveate.stages.plan import read_plan
 
-from .conftest import Project
+from .project import Project
 from .test_bad_slides import table
 from .tiny_cohort import sheet_rows
 

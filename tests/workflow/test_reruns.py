@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Project, copy_code
+from .project import Project, copy_code
 from .tiny_cohort import COHORT, sheet_rows
 
 AFTER_PATIENTS = {"patients": 1, "page": 1, "complete": 1}

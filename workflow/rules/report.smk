@@ -43,6 +43,7 @@ rule complete:
         "results/logs/complete.log",
     benchmark:
         "results/benchmarks/complete.tsv"
+    retries: 0
     conda:
         "../../environment.yml"
     resources:
