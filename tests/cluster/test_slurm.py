@@ -27,7 +27,7 @@ def test_the_results_are_those_of_a_local_run(run: Run, local: Project) -> None:
 def test_jobs_that_need_a_gpu_never_share_it(run: Run) -> None:
     started = [job for job in run.jobs if job.start < job.end]
     on_gpu = [job for job in started if job.gpus]
-    assert {job.job for job in on_gpu} == {"train 0", "train 1", "predict 0", "predict 1"}
+    assert {job.job for job in on_gpu} == {"train 0", "train 1", "predict 0_all", "predict 1_all"}
     assert all(job.gpus == 1 for job in on_gpu)
     assert not any(one.overlaps(other) for one, other in combinations(on_gpu, 2))
     # others go side by side: it is the GPU that they wait for
