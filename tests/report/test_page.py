@@ -1,8 +1,9 @@
+import dataclasses
 import re
 
 import pytest
 
-from foveate.report.page import TEMPLATES, PatientView, count_states, place
+from foveate.report.page import TEMPLATES, PatientView, count_states, illustrate, place
 from foveate.report.sources import PatientRow, SlideRow
 
 
@@ -30,6 +31,28 @@ def test_doubt_and_names():
     assert patient().doubt == pytest.approx(0.4)
     assert patient("", "", "incomplete", ()).doubt == 1.0
     assert patient().names == "anna anna_1"
+
+
+def test_a_full_page_has_pictures_of_whom_one_would_look_at_first():
+    sure, unsure = (0.0, 0.0, 0.0, 1.0, 0.0), (0.3, 0.0, 0.3, 0.4, 0.0)
+    cohort = {
+        "right": patient(posterior=sure),
+        "unsure": patient(posterior=unsure),
+        "wrong": patient("pN0", "pN1mi", posterior=sure),
+        "incomplete": patient("", "", "incomplete", ()),
+    }
+    views = [dataclasses.replace(v, row=dataclasses.replace(v.row, patient=name)) for name, v in cohort.items()]
+
+    def drawn(slides):
+        made = illustrate(views, slides)
+        assert [view.row for view in made] == [view.row for view in views]
+        return {view.row.patient for view in made if view.slides is not None}
+
+    assert drawn(0) == set()
+    assert drawn(1) == {"incomplete"}
+    assert drawn(2) == {"incomplete", "wrong"}
+    assert drawn(3) == {"incomplete", "wrong", "unsure"}
+    assert drawn(4) == set(cohort)
 
 
 def test_states_are_counted():

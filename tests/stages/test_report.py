@@ -365,6 +365,14 @@ def test_a_cross_validation_stands_below_held_out_patients_and_their_pictures_ar
     assert page.count("the 5 places looked at") == 6
 
 
+def test_a_full_page_names_all_slides_and_says_where_the_others_are_seen(results, monkeypatch):
+    assert "foveate view" not in results.report()
+    monkeypatch.setattr(report, "ILLUSTRATED", 3)
+    page = results.report()
+    assert page.count("This page is full") == 1
+    assert all(row["slide"] in page for row in results.rows)
+
+
 def test_names_and_reasons_are_escaped(results):
     attack = "<script>alert('x')</script>"
     results.change("patient_000_node_1", "failed", attack)

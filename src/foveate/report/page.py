@@ -1,5 +1,6 @@
 """The report's one page: what it shows of the cohort, and its rendering, a patient at a time."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,11 +46,11 @@ class Chip:
 
 @dataclass(frozen=True)
 class PatientView:
-    """A patient and its slides. slides: reads them one by one, when called."""
+    """A patient and its slides. slides: reads them one by one, when called; None where no pictures are shown."""
 
     row: PatientRow
     slide_rows: tuple[SlideRow, ...]
-    slides: Callable[[], Iterator[SlideView]]
+    slides: Callable[[], Iterator[SlideView]] | None
 
     @property
     def names(self) -> str:
@@ -121,6 +122,21 @@ class Page:
         named = {"wrong": "wrong stage", "incomplete": "incomplete", "positive": "reported above pN0"}
         numbers = {tag: sum(tag in patient.tags for patient in self.patients) for tag in named}
         return [(tag, name, numbers[tag]) for tag, name in named.items() if numbers[tag]]
+
+
+def illustrate(patients: Sequence[PatientView], slides: int) -> list[PatientView]:
+    """The same patients in the same order, with pictures of so many slides at most.
+
+    First of those who are incomplete, then of those whose stage is far from the true one, then of those of whom the
+    posterior is least sure.
+    """
+    left, shown = slides, set()
+    for patient in sorted(patients, key=lambda p: (p.row.state == "complete", -p.off, -p.doubt)):
+        left -= len(patient.slide_rows)
+        if left < 0:
+            break
+        shown.add(patient.row.patient)
+    return [p if p.row.patient in shown else dataclasses.replace(p, slides=None) for p in patients]
 
 
 def count_states(slides: Sequence[SlideRow], patients: Sequence[PatientRow]) -> list[Count]:

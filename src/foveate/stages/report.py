@@ -12,7 +12,7 @@ from tqdm import tqdm
 from foveate.files import atomic
 from foveate.report.cohort import split_metrics
 from foveate.report.comparison import read_comparison
-from foveate.report.page import Failure, Page, PatientView, count_states, render
+from foveate.report.page import Failure, Page, PatientView, count_states, illustrate, render
 from foveate.report.slideview import SlideView, failure, slide_view
 from foveate.report.sources import (
     PatientRow,
@@ -29,6 +29,7 @@ from foveate.slides.overview_file import read_overview
 
 log = logging.getLogger(__name__)
 
+ILLUSTRATED = 400  # slides on a page with pictures, 0.15 MB each
 PACKAGES = ("foveate", "keras", "tensorflow", "numpy", "openslide-python")
 
 
@@ -51,7 +52,8 @@ def run(
     overviews, statuses: folders with {slide}.h5 and {slide}.json; predictions: files of all folds;
     histories: fold to its history.csv, empty when nothing was trained; comparison: compare.tsv, which need not
     exist, and is left out if it was made with other weights than the predictions; title: the cohort's name.
-    Slides are read one at a time, so that memory does not grow with the cohort.
+    Slides are read one at a time, so that memory does not grow with the cohort; of a large one only `ILLUSTRATED`
+    slides have their pictures on the page, those of whom one would look at first.
 
     Raises FoveateError when a table or file that has to be there cannot be read.
     """
@@ -85,7 +87,7 @@ def run(
         val=split_metrics(metrics["val"]) if "val" in metrics else None,
         histories=[history(fold, read_history(path)) for fold, path in histories.items()],
         comparison=read_comparison(comparison, files.models) if comparison.exists() else None,
-        patients=[_patient(patient, by_patient[patient.patient], view) for patient in patients],
+        patients=illustrate([_patient(p, by_patient[p.patient], view) for p in patients], ILLUSTRATED),
         training_patients=_training_patients(by_patient, patients),
     )
     with bar, atomic(out) as partial, partial.open("w", encoding="utf-8") as stream:
