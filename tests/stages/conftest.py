@@ -174,6 +174,25 @@ def labelled(
     return Cohort(tiny_config, samples, Fold("0", [s.slide for s in samples[:4]], ["macro_v"], [], []), folder)
 
 
+@pytest.fixture(scope="module")
+def sighted(labelled: Cohort, eager: None, tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.float32]]:
+    """The weights of a glimpse network that the labels of `labelled` have taught."""
+    from foveate.stages.determinism import seeded
+    from foveate.stages.train import make_agent
+    from foveate.stages.training.glimpses import Glimpses
+    from foveate.stages.training.session import Session
+
+    own = labelled.tuned(train={"pretrain_epochs": 12, "pretrain_patches": 48, "pretrain_rate": 0.01})
+    session = Session(own.config, own.samples, own.fold, own.overviews, tmp_path_factory.mktemp("sighted"))
+    seeded(own.config.train.seed)
+    agent = make_agent(own.config, session.prior)
+    glimpses = Glimpses(session, agent)
+    for number in range(glimpses.epochs):
+        glimpses.epoch(number)
+    weights: list[NDArray[np.float32]] = agent.glimpse_network.get_weights()
+    return weights
+
+
 @pytest.fixture(scope="session")
 def dark_cells() -> Callable[[StoredOverview], NDArray[np.bool_]]:
     """Which cells (R, C) of a slide of `labelled` are dark."""

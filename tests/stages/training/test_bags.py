@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from foveate.slides.overview_file import StoredOverview
+from foveate.stages.batch import tissue_cells
 from foveate.stages.training.bags import (
     LOOKALIKE_SHARE,
     LOOKALIKES,
@@ -55,9 +56,11 @@ def test_a_survey_takes_each_cell_once(bags: BagSampler) -> None:
     for k, overview in enumerate(bags.overviews):
         own = places.slide == k
         np.testing.assert_array_equal(overview.grid.cell_at(places.location_um[own]), places.cell[own])
-    cells = len(np.unique(bags.survey(1000, 0, np.random.default_rng(0)).cell, axis=0))
-    more = bags.survey(cells + 2, 0, np.random.default_rng(0))
-    assert len(np.unique(more.cell[more.slide == 1], axis=0)) == cells
+    every = bags.survey(1000, 0, np.random.default_rng(0))
+    np.testing.assert_array_equal(
+        np.unique(every.cell[every.slide == 1], axis=0), np.argwhere(tissue_cells(bags.overviews[1], CELL_SHARE))
+    )
+    assert len(every.slide) == 2 * np.sum(tissue_cells(bags.overviews[1], CELL_SHARE))
 
 
 def test_found_are_the_likeliest_of_each_slide(bags: BagSampler) -> None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from foveate.slides.overview_file import StoredOverview
+from foveate.stages.batch import tissue_cells
 from foveate.stages.determinism import seeded
 from foveate.stages.train import make_agent
 from foveate.stages.training import survey as module
 from foveate.stages.training.session import Session
-from foveate.stages.training.survey import BLANK, Survey, blanked
+from foveate.stages.training.survey import BLANK, LesionCells, Survey, blanked
 
 
 def start(cohort: Any, out: Path) -> tuple[Session, Survey]:
@@ -52,3 +53,32 @@ def test_a_slide_that_cannot_be_read_is_dropped_and_nothing_is_known_of_it(
     tumor = survey.tumor(places)
     np.testing.assert_array_equal(np.isnan(tumor), places.slide == bad)
     assert list(session.state.dropped) == ["bad"]
+
+
+def test_sight_finds_the_lesions(
+    labelled: Any, dark_cells: Callable[..., np.ndarray], sighted: list[np.ndarray], eager: None, tmp_path: Path
+) -> None:
+    session, _ = start(labelled.tuned(train={"pretrain_patches": 32}), tmp_path)
+    agent = make_agent(labelled.config, session.prior)
+    agent.glimpse_network.set_weights(sighted)
+    found = LesionCells(session, agent)
+    for overview in session.train:
+        lesions, known = found.of(overview), found.known(overview)
+        if overview.slide.startswith("neg"):
+            assert not lesions.any()
+            assert known.all()
+        else:  # all of its 108 cells are looked at; a twelfth counts
+            np.testing.assert_array_equal(known > 0, tissue_cells(overview, 0.25))
+            assert lesions.sum() == 9
+            assert (lesions > 0)[dark_cells(overview)].sum() >= 7
+    again = LesionCells(session, agent)
+    for overview in session.train:
+        np.testing.assert_array_equal(again.of(overview), found.of(overview))
+
+
+def test_annotations_go_before_what_sight_would_find(cohort: Any, tmp_path: Path) -> None:
+    session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, tmp_path)
+    cells = LesionCells(session, make_agent(cohort.config, session.prior))
+    for overview in session.train:
+        np.testing.assert_array_equal(cells.of(overview), session.lesion_cells(overview))
+        assert cells.known(overview).all()

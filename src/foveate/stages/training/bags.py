@@ -58,14 +58,15 @@ class BagSampler:
     def survey(self, count: int, negatives: int, rng: np.random.Generator) -> Places:
         """`count` places of each slide that bears tumor and `negatives` of each negative one, slide by slide.
 
-        No cell has two unless the slide has fewer cells.
+        Each is in a cell of its own, so that slides with fewer cells have fewer.
         """
-        each = [count if bears_tumor(k) else negatives * (not k) for k in self._labels.tolist()]
-        cells = []
-        for own, size in zip(self._cells, each, strict=True):
-            order = rng.permutation(len(own)) if size else np.empty(0, np.int64)
-            cells.append(own[np.resize(order, size)])
-        return self._within(np.repeat(np.arange(len(each)), each), np.concatenate(cells), rng)
+        most = [count if bears_tumor(k) else negatives * (not k) for k in self._labels.tolist()]
+        cells = [
+            own[rng.permutation(len(own))[:size]] if size else own[:0]
+            for own, size in zip(self._cells, most, strict=True)
+        ]
+        slide = np.repeat(np.arange(len(cells)), [len(own) for own in cells])
+        return self._within(slide, np.concatenate(cells), rng)
 
     def relabel(self, places: Places, tumor: NDArray[np.floating], count: int, rng: np.random.Generator) -> Patches:
         """Draw `count` of surveyed places by what sight holds them for, half of them normal.

@@ -7,20 +7,16 @@ which of them are lesions.
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import GuideLearner
 from foveate.progress import progress
-from foveate.slides.overview_file import StoredOverview
 from foveate.stages.batch import make_batch
 from foveate.stages.training.bags import bears_tumor
 from foveate.stages.training.session import Phase, Session, mean_of
-from foveate.stages.training.survey import Survey
+from foveate.stages.training.survey import LesionCells
 
-STREAM, SURVEY = 0, 4
-SURVEYED = 20  # places of a slide, times those of an epoch of sight
-Map = NDArray[np.int32]  # of an overview's cells
+STREAM = 0
 
 
 class Guide(Phase):
@@ -29,8 +25,7 @@ class Guide(Phase):
     name = "guide"
 
     def __init__(self, session: Session, agent: Agent) -> None:
-        self._session, self._agent = session, agent
-        self._found: dict[str, tuple[Map, Map]] | None = None
+        self._session, self._lesions = session, LesionCells(session, agent)
         self._slides = [
             o
             for o in session.enrolled
@@ -58,39 +53,12 @@ class Guide(Phase):
             batch = make_batch(
                 slides, session.shape, session.config.tissue.cell_share, rng.integers(8, size=len(slides))
             )
-            lesions, known = zip(*(self._lesions(o) for o in slides), strict=True)
+            known = batch.at_candidates([self._lesions.known(o) for o in slides])
             x = {
                 "overview": batch.image,
                 "tissue": batch.tissue,
-                "candidates": np.where(batch.at_candidates(known), batch.candidates, -1),
-                "lesion": batch.at_candidates(lesions),
+                "candidates": np.where(known, batch.candidates, -1),
+                "lesion": batch.at_candidates([self._lesions.of(o) for o in slides]),
             }
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)
-
-    def _lesions(self, overview: StoredOverview) -> tuple[Map, Map]:
-        """The lesions of an overview's cells, see `Session.lesion_cells`, and 1 where it is known what a cell is."""
-        session = self._session
-        if session.annotated or not session.label[overview.slide]:
-            lesions = session.lesion_cells(overview)
-            return lesions, np.ones_like(lesions)
-        if self._found is None:
-            self._found = self._find()
-        return self._found[overview.slide]
-
-    def _find(self) -> dict[str, tuple[Map, Map]]:
-        """By slide, the cells that sight holds for tumor, as one lesion, and those that it has seen."""
-        settings, survey = self._session.config.train, Survey(self._session, self._agent)
-        rng = np.random.default_rng([settings.seed, SURVEY])  # the same after a resume, as sight is
-        places = survey.bags.survey(SURVEYED * settings.pretrain_patches, 0, rng)
-        found = survey.bags.found(places, survey.tumor(places))
-        lesion = np.zeros(len(places.slide), bool)
-        lesion[np.concatenate(found)] = True
-        maps = {}
-        for k in np.unique(places.slide).tolist():
-            overview, own = survey.bags.overviews[k], places.slide == k
-            lesions, known = (np.zeros(overview.cell_tissue.shape, np.int32) for _ in range(2))
-            known[tuple(places.cell[own].T)] = 1
-            lesions[tuple(places.cell[own & lesion].T)] = 1
-            maps[overview.slide] = lesions, known
-        return maps
