@@ -26,7 +26,7 @@ class Places:
 
 
 def bears_tumor(label: int) -> bool:
-    """Whether tumor can be found on a slide of this class with no annotation. An ITC is smaller than a cell or two."""
+    """Whether tumor can be found on a slide of this class with no annotation. An ITC is a cell or two of thousands."""
     return SLIDE_CLASSES[label] in TUMOR_SHARE
 
 
