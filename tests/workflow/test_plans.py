@@ -68,9 +68,7 @@ def test_folds_of_the_configuration_are_jobs_that_wait_for_no_other_and_get_no_t
     batched = read_plan(dataclasses.replace(config, folds=3)).overview_batches
     tested = set()
     jobs = re.findall(
-        r"^rule (train|predict):\n    input: (.+)\n(?:.*\n)*?    wildcards: fold=(\w+)(?:, batch=all)?$",
-        shown,
-        re.MULTILINE,
+        r"^rule (train|predict):\n    input: (.+)\n(?:.*\n)*?    wildcards: fold=(\w+)(?:, batch=all)?$", shown, re.MULTILINE
     )
     inputs = {(rule, fold): set(files.split(", ")) for rule, files, fold in jobs}
     assert set(inputs) == {(rule, fold) for rule in ("train", "predict") for fold in "012"}
