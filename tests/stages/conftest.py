@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
@@ -135,6 +137,74 @@ def make_cohort(tiny_config: Config, make_slide: Callable[..., Any]) -> Callable
 def cohort(make_cohort: Callable[[Path], Cohort], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """Six slides to train on, three of them with annotated lesions, and two to validate. Not to be changed."""
     return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+DARK_UM = {"macro_a": (512, 384), "macro_b": (1024, 640), "macro_v": (896, 256)}  # left, top; 512 x 384 um
+
+
+def paint_nuclei(seed: int, dark_um: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """1536 x 2048 pixels of 1 um. Tissue at 256 to 1792, 128 to 1280; more nuclei where it is dark."""
+    often = np.full((192, 256), 0.3)
+    if dark_um:
+        column, row = (side // 8 for side in dark_um)
+        often[row : row + 48, column : column + 64] = 0.9
+    nuclei = np.kron(np.random.default_rng(seed).random(often.shape) < often, np.ones((8, 8), bool))
+    tissue = np.where(nuclei[..., None], (110, 60, 150), (215, 140, 190)).astype(np.uint8)
+    pixels = np.full(tissue.shape, 243, np.uint8)
+    pixels[128:1280, 256:1792] = tissue[128:1280, 256:1792]
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def labelled(
+    tiny_config: Config,
+    make_pyramid: Callable[..., None],
+    shrunk: Callable[..., NDArray[np.uint8]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Cohort:
+    """Four slides to train on and one to validate, without annotations: 108 cells each, 12 of them dark in macro_*."""
+    folder = tmp_path_factory.mktemp("labelled")
+    samples = []
+    for seed, name in enumerate(["neg_a", "neg_b", *DARK_UM]):
+        images = [paint_nuclei(seed, DARK_UM.get(name))]
+        images += [shrunk(images[0], step) for step in (4, 16)]
+        make_pyramid(folder / f"{name}.tif", images)
+        samples.append(Sample(name, "p", folder / f"{name}.tif", LABELS[name.split("_")[0]]))
+        assert survey(tiny_config, samples[-1], folder / f"{name}.h5", folder / f"{name}.json")
+    return Cohort(tiny_config, samples, Fold("0", [s.slide for s in samples[:4]], ["macro_v"], [], []), folder)
+
+
+@pytest.fixture(scope="module")
+def sighted(labelled: Cohort, eager: None, tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.float32]]:
+    """The weights of a glimpse network that the labels of `labelled` have taught."""
+    from foveate.stages.determinism import seeded
+    from foveate.stages.train import make_agent
+    from foveate.stages.training.glimpses import Glimpses
+    from foveate.stages.training.session import Session
+
+    own = labelled.tuned(train={"pretrain_epochs": 12, "pretrain_patches": 48, "pretrain_rate": 0.01})
+    session = Session(own.config, own.samples, own.fold, own.overviews, tmp_path_factory.mktemp("sighted"))
+    seeded(own.config.train.seed)
+    agent = make_agent(own.config, session.prior)
+    glimpses = Glimpses(session, agent)
+    for number in range(glimpses.epochs):
+        glimpses.epoch(number)
+    weights: list[NDArray[np.float32]] = agent.glimpse_network.get_weights()
+    return weights
+
+
+@pytest.fixture(scope="session")
+def dark_cells() -> Callable[[StoredOverview], NDArray[np.bool_]]:
+    """Which cells (R, C) of a slide of `labelled` are dark."""
+
+    def of(overview: StoredOverview) -> NDArray[np.bool_]:
+        cells = np.zeros(overview.cell_tissue.shape, bool)
+        if overview.slide in DARK_UM:
+            column, row = (side // 128 for side in DARK_UM[overview.slide])
+            cells[row : row + 3, column : column + 4] = True
+        return cells
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -147,16 +147,35 @@ def test_killed_in_and_after_every_epoch_it_ends_in_the_same_model(
         assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
 
 
-def test_without_annotations_and_validation_slides(cohort: Any, tmp_path: Path) -> None:
+def test_without_annotations_sight_comes_first(
+    cohort: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "macro")
-    agent = run(plain, tmp_path)
-    assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS[4:]
-    assert [row["val_loss"] for row in history(tmp_path)] == ["", ""]
-    seeded(plain.config.train.seed)
+    order = [*EPOCHS[2:4], *EPOCHS[:2], *EPOCHS[4:]]
+    caplog.set_level("INFO")
+    agent = run(plain, tmp_path / "whole")
+    assert "no training slide has annotated lesions" in caplog.text
+    assert "not pretrained" not in caplog.text
+    assert [(row["phase"], row["epoch"]) for row in history(tmp_path / "whole")] == order
+    assert [row["val_loss"] for row in history(tmp_path / "whole")[-2:]] == ["", ""]  # there is no validation slide
     assert agent.settings["temperature"] == 1.0
+    for done in (1, 2, 3, 4, 5):
+        assert killed(plain, tmp_path / "killed", monkeypatch, at=AFTER_CHECKPOINT) == order[:done]
+    assert_equal(run(plain, tmp_path / "killed"), agent)
+
+
+def test_without_annotations_or_a_contrast_all_learns_with_the_agent(
+    cohort: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "itc")
+    caplog.set_level("INFO")
+    agent = run(plain, tmp_path)
+    assert "the glimpse network is not pretrained, it learns with the agent" in caplog.text
+    assert [(row["phase"], row["epoch"]) for row in history(tmp_path)] == EPOCHS[4:]
+    seeded(plain.config.train.seed)
     fresh = train.make_agent(plain.config, agent.settings["prior"])
     for layer, untrained in zip(agent.glimpse_network.sight, fresh.glimpse_network.sight, strict=True):
-        assert not np.array_equal(layer.get_weights()[0], untrained.get_weights()[0])  # it learns with the agent
+        assert not np.array_equal(layer.get_weights()[0], untrained.get_weights()[0])
 
 
 def test_a_slide_that_cannot_be_read_is_left_out_and_named(

@@ -1,7 +1,7 @@
 """The training stage: one fold, from overviews and labels to a model file."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -21,7 +21,7 @@ from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
 from foveate.stages.training.patients import BEST, Patients
-from foveate.stages.training.session import Session
+from foveate.stages.training.session import Phase, Session
 from foveate.stages.training.validation import calibrate
 
 log = logging.getLogger(__name__)
@@ -58,27 +58,26 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
 
     Reads `overviews/{slide}.h5` and the slides; writes into `out`: model.keras, patient.keras unless
     patient_agent.epochs is 0, history.csv, dropped.json (slides that could not be read, and why), tensorboard/,
-    checkpoint/. The phases are `guide` (where to look), `glimpses` (what is seen) and `attend` (the whole agent); the
-    first two need annotated lesions. Then the temperature of the best epoch's answers is fitted on the validation
-    slides, and the last phase, `patients`, teaches the agent over all slides of a patient.
+    checkpoint/. The phases are `guide` (where to look), `glimpses` (what is seen) and `attend` (the whole agent).
+    Without annotated lesions `glimpses` comes first, with the labels of slides, and `guide` learns from what sight
+    holds for lesions. Then the temperature of the best epoch's answers is fitted on the validation slides, and the
+    last phase, `patients`, teaches the agent over all slides of a patient.
     """
     session = Session(config, samples, fold, overviews, out)
     seeded(config.train.seed)
     agent = make_agent(config, session.prior)
     with session.sensor:
-        guided, pretrained = (
-            epochs > 0 and session.annotated for epochs in (config.train.guide_epochs, config.train.pretrain_epochs)
-        )
+        pretrained = config.train.pretrain_epochs > 0 and (session.annotated or session.contrasted)
+        guided = config.train.guide_epochs > 0 and (session.annotated or pretrained)
+        if not session.annotated:
+            log.info("no training slide has annotated lesions: the labels of slides have to do")
         for part, before in (("context network", guided), ("glimpse network", pretrained)):
             if not before:
                 log.info("the %s is not pretrained, it learns with the agent", part)
-        session.run(
-            [
-                lambda: Guide(session, agent),
-                lambda: Glimpses(session, agent),
-                lambda: Attend(session, agent, context=not guided, sight=not pretrained),
-            ],
-        )
+        taught: list[Callable[[], Phase]] = [lambda: Guide(session, agent), lambda: Glimpses(session, agent)]
+        if not session.annotated:
+            taught.reverse()  # sight finds the lesions
+        session.run([*taught, lambda: Attend(session, agent, context=not guided, sight=not pretrained)])
         agent.load_weights(out / "checkpoint" / "best.weights.h5")
         calibrate(session, agent)
         if config.patient_agent.on:

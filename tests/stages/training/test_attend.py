@@ -87,6 +87,15 @@ def test_an_epoch(cohort: Any, eager: None, tmp_path: Path) -> None:
         assert any(not np.array_equal(v.numpy(), before[v.path]) for v in network.weights), network.name
 
 
+@pytest.mark.parametrize("sight", [False, True])
+def test_without_annotations_a_sight_that_was_taught_guides(
+    labelled: Any, eager: None, tmp_path: Path, *, sight: bool
+) -> None:
+    _, attend = start(labelled, tmp_path, sight=sight)
+    guidance = attend.epoch(0)["guidance"]
+    assert guidance == 0 if sight else guidance > 0
+
+
 def test_copies_are_rolled_out_and_counted(cohort: Any, eager: None, tmp_path: Path) -> None:
     _, attend = start(cohort.tuned(train={"copies": 3}), tmp_path)
     figures = attend.epoch(0)

@@ -1,7 +1,9 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from foveate.attention.agent import Agent
 from foveate.stages.batch import make_batch
@@ -50,8 +52,42 @@ def test_epochs_are_named_by_their_number(cohort: Any, eager: None, tmp_path: Pa
     assert not np.array_equal(ends[0], ends[2])
 
 
+def test_without_annotations_the_policy_turns_to_what_sight_found(
+    labelled: Any, dark_cells: Callable[..., np.ndarray], sighted: np.ndarray, eager: None, tmp_path: Path
+) -> None:
+    session, agent = start(labelled.tuned(train={"pretrain_patches": 32, "guide_epochs": 30}), tmp_path)
+    agent.glimpse_network.set_weights(sighted)
+    guide = Guide(session, agent)
+    before, sight = dark_mass(session, agent, dark_cells), agent.glimpse_network.get_weights()
+    losses = [guide.epoch(k)["loss"] for k in range(guide.epochs)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    assert dark_mass(session, agent, dark_cells) > 2 * before
+    for a, b in zip(agent.glimpse_network.get_weights(), sight, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def dark_mass(session: Session, agent: Agent, dark_cells: Callable[..., np.ndarray]) -> float:
+    """The policy's mass on the dark cells of the validation slide."""
+    batch = make_batch(session.val, session.shape, session.config.tissue.cell_share)
+    p = np.exp(agent.choose(*agent.begin(batch.image, batch.tissue, batch.candidates)).numpy())
+    return float((p * batch.at_candidates([dark_cells(o).astype(np.int32) for o in session.val])).sum())
+
+
+def test_cells_that_were_not_seen_do_not_compete(
+    labelled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = labelled.tuned(train={"pretrain_patches": 1, "guide_epochs": 1})
+    guide, given = Guide(*start(few, tmp_path)), []
+    monkeypatch.setattr(guide.learner, "train_on_batch", lambda x, **_: given.append(x) or {"loss": 0.0})
+    guide.epoch(0)
+    (x,) = given
+    assert sorted((x["candidates"] >= 0).sum(1).tolist()) == [20, 20, 108, 108]
+    assert sorted((x["lesion"] > 0).sum(1).tolist()) == [0, 0, 2, 2]  # a twelfth of 20
+    assert (x["candidates"] >= 0)[x["lesion"] > 0].all()
+
+
 def test_without_lesions_there_is_nothing_to_guide(cohort: Any, tmp_path: Path) -> None:
-    plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "macro")
+    plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "itc")
     session, agent = start(plain, tmp_path)
     assert Guide(session, agent).epochs == 0
     assert Guide(*start(cohort, tmp_path)).epochs == 2

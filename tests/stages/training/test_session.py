@@ -93,6 +93,12 @@ def test_lesions_count_only_where_there_are_any(cohort: Any, tmp_path: Path) -> 
     assert not session(cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "micro"), tmp_path).annotated
 
 
+def test_labels_contrast_where_some_slides_bear_tumor_and_others_none(cohort: Any, tmp_path: Path) -> None:
+    assert session(cohort.split(["neg_a", "micro_a"], []), tmp_path).contrasted
+    assert not session(cohort.split(["neg_a", "itc_a"], ["macro_a"]), tmp_path).contrasted
+    assert not session(cohort.split(["itc_a", "macro_a"], ["neg_a"]), tmp_path).contrasted
+
+
 def test_lesion_cells_are_those_of_the_annotation(cohort: Any, tmp_path: Path) -> None:
     made = session(cohort, tmp_path)
     cells = made.lesion_cells(next(o for o in made.train if o.slide == "itc_a"))

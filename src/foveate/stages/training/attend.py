@@ -20,6 +20,7 @@ from foveate.stages.rollout import Roller, Rollout, halves, side_by_side
 from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.pace import Pace, pace, rate
 from foveate.stages.training.session import Phase, Session, mean_of
+from foveate.stages.training.survey import LesionCells
 from foveate.stages.training.validation import answers
 
 STREAM = 2
@@ -37,6 +38,8 @@ class Attend(Phase):
     def __init__(self, session: Session, agent: Agent, *, context: bool, sight: bool) -> None:
         self._session, self._agent, self._context, self._sight = session, agent, context, sight
         settings = session.config.train
+        # only a sight that was taught, and stays as it is, can say where lesions are
+        self._lesion_cells = session.lesion_cells if sight else LesionCells(session, agent).of
         self.epochs = settings.epochs
         learns = {"context": context, "query": True, "height": True, "core": True, "sight": sight}
         agent.learn_only(*(part for part, does in learns.items() if does))
@@ -108,9 +111,7 @@ class Attend(Phase):
             **self._looked_at(seen),
             "label": np.array([self._session.label[o.slide] for o in slides], np.int32),
             "weight": np.array([k not in failed for k in range(len(slides))], np.float32),
-            "lesion": np.concatenate(
-                [b.at_candidates([self._session.lesion_cells(o) for o in b.overviews]) for b in batches]
-            ),
+            "lesion": np.concatenate([b.at_candidates([self._lesion_cells(o) for o in b.overviews]) for b in batches]),
         }
         return self.learner.train_on_batch(x, return_dict=True)
 

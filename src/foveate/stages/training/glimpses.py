@@ -1,4 +1,8 @@
-"""Phase 2: what is seen. The glimpse network on annotated and normal cells, as the policy will see them."""
+"""What is seen: the glimpse network on annotated and normal cells, as the policy will see them.
+
+Without annotations it learns from the labels of slides. At first every place of a slide with macrometastases counts as
+tumor; later those that it holds for tumor itself, also on slides with micrometastases.
+"""
 
 import keras
 import numpy as np
@@ -11,10 +15,15 @@ from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.batch import make_batch
-from foveate.stages.training.patches import PatchSampler
+from foveate.stages.training.patches import Patches, PatchSampler
 from foveate.stages.training.session import Phase, Session, mean_of
+from foveate.stages.training.survey import Survey, blanked
 
 STREAM, BATCH = 1, 64
+# without annotations:
+BLAMING = 0.6  # of the epochs, the first ones, in which places count as what their slide is
+SURVEYED, SURVEYED_NEGATIVE = 10, 2  # places of a slide that are looked at in a later epoch, times those of an epoch
+BLANK = 0.5  # chance of each square but the finest to be blank: what is coarse tells slides apart
 
 
 class Glimpses(Phase):
@@ -26,8 +35,9 @@ class Glimpses(Phase):
         self._session, self._agent = session, agent
         settings = session.config.train
         self._count = settings.pretrain_patches * len(session.enrolled)
-        self._sampler: PatchSampler | None = None
-        self.epochs = settings.pretrain_epochs if session.annotated else 0
+        self._patches: PatchSampler | None = None
+        self._survey: Survey | None = None
+        self.epochs = settings.pretrain_epochs if session.annotated or session.contrasted else 0
         agent.learn_only("sight")
         self.learner = GlimpseLearner(agent)
         steps = max(1, self.epochs * -(-self._count // BATCH))
@@ -41,13 +51,11 @@ class Glimpses(Phase):
     def epoch(self, number: int) -> dict[str, float]:
         """One pass over freshly drawn places."""
         session = self._session
-        if self._sampler is None:
-            self._sampler = self._make_sampler()
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
-        draws = self._sampler.draw(self._count, rng)
+        draws = self._annotated(rng) if session.annotated else self._labelled(number, rng)
         done = []
         parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
-        slides = self._sampler.overviews
+        slides = session.enrolled
         reads = session.sensor.read_ahead(
             ([slides[k] for k in draws.slide[rows]], draws.location_um[rows]) for rows in parts
         )
@@ -60,8 +68,25 @@ class Glimpses(Phase):
                 pixels = turned_glimpses(
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
+                if not session.annotated:
+                    pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
                 done.append(self.learner.train_on_batch(pixels, label[kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
+
+    def _annotated(self, rng: np.random.Generator) -> Patches:
+        if self._patches is None:
+            self._patches = self._make_sampler()
+        return self._patches.draw(self._count, rng)
+
+    def _labelled(self, number: int, rng: np.random.Generator) -> Patches:
+        """By the labels of slides, and what the glimpse network, as it is, holds places for: nothing else is kept."""
+        if self._survey is None:
+            self._survey = Survey(self._session, self._agent)
+        bags, per_slide = self._survey.bags, self._session.config.train.pretrain_patches
+        if number < BLAMING * self.epochs:
+            return bags.blame(self._count, rng)
+        places = bags.survey(SURVEYED * per_slide, SURVEYED_NEGATIVE * per_slide, rng)
+        return bags.relabel(places, self._survey.tumor(places), self._count, rng)
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch

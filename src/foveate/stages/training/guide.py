@@ -1,6 +1,8 @@
-"""Phase 1: where to look. The context network and the policy's first choice, from annotated lesions.
+"""Where to look: the context network and the policy's first choice, from annotated lesions.
 
-It reads overviews only, so it is cheap. What tumor is cannot be seen there; what deserves a look can.
+It reads overviews only, so it is cheap. What tumor is cannot be seen there; what deserves a look can. Without
+annotations the glimpse network, which was taught before, looks once at places of the slides that bear tumor, and says
+which of them are lesions.
 """
 
 import keras
@@ -10,7 +12,9 @@ from foveate.attention.agent import Agent
 from foveate.attention.learner import GuideLearner
 from foveate.progress import progress
 from foveate.stages.batch import make_batch
+from foveate.stages.training.bags import bears_tumor
 from foveate.stages.training.session import Phase, Session, mean_of
+from foveate.stages.training.survey import LesionCells
 
 STREAM = 0
 
@@ -21,8 +25,12 @@ class Guide(Phase):
     name = "guide"
 
     def __init__(self, session: Session, agent: Agent) -> None:
-        self._session = session
-        self._slides = [o for o in session.enrolled if session.lesion_cells(o).any()]
+        self._session, self._lesions = session, LesionCells(session, agent)
+        self._slides = [
+            o
+            for o in session.enrolled
+            if (session.lesion_cells(o).any() if session.annotated else bears_tumor(session.label[o.slide]))
+        ]
         self._normal = [o for o in session.enrolled if not session.label[o.slide]]
         settings = session.config.train
         self.epochs = settings.guide_epochs if self._slides else 0
@@ -34,7 +42,7 @@ class Guide(Phase):
         self.learner.compile(keras.optimizers.Adam(rate, global_clipnorm=5.0))
 
     def epoch(self, number: int) -> dict[str, float]:
-        """One pass over the slides with annotated lesions, with as many negative ones."""
+        """One pass over the slides with lesions, with as many negative ones."""
         session, size = self._session, self._size
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         order = rng.permutation(len(self._slides))
@@ -45,11 +53,12 @@ class Guide(Phase):
             batch = make_batch(
                 slides, session.shape, session.config.tissue.cell_share, rng.integers(8, size=len(slides))
             )
+            known = batch.at_candidates([self._lesions.known(o) for o in slides])
             x = {
                 "overview": batch.image,
                 "tissue": batch.tissue,
-                "candidates": batch.candidates,
-                "lesion": batch.at_candidates([session.lesion_cells(o) for o in slides]),
+                "candidates": np.where(known, batch.candidates, -1),
+                "lesion": batch.at_candidates([self._lesions.of(o) for o in slides]),
             }
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)

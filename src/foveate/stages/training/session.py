@@ -24,6 +24,7 @@ from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.batch import common_shape, tissue_cells
 from foveate.stages.cohort import open_cohort
 from foveate.stages.provenance import source_digest
+from foveate.stages.training.bags import bears_tumor
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.history import Row, log_scalars, write_history
 
@@ -177,6 +178,12 @@ class Session:
     def annotated(self) -> bool:
         """Whether any training slide that the sensor accepts has annotated lesions. The same after a resume."""
         return any(self.lesion_cells(o).any() for o in self._train if o.slide not in self._refused)
+
+    @property
+    def contrasted(self) -> bool:
+        """Whether sight can learn from labels alone: with slides that bear tumor, and negative ones. As `annotated`."""
+        labels = [self.label[o.slide] for o in self._train if o.slide not in self._refused]
+        return 0 in labels and any(bears_tumor(label) for label in labels)
 
     def run(self, phases: Sequence[Callable[[], Phase]], first: int = 0) -> None:
         """Run the phases in order, from where the checkpoint left off; every epoch ends in a checkpoint.
