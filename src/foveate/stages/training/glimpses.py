@@ -52,7 +52,8 @@ class Glimpses(Phase):
         """One pass over freshly drawn places."""
         session = self._session
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
-        draws = self._annotated(rng) if session.annotated else self._labelled(number, rng)
+        annotated = session.annotated  # a look at every slide
+        draws = self._annotated(rng) if annotated else self._labelled(number, rng)
         done = []
         parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
         slides = session.enrolled
@@ -68,7 +69,7 @@ class Glimpses(Phase):
                 pixels = turned_glimpses(
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
-                if not session.annotated:
+                if not annotated:
                     pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
                 done.append(self.learner.train_on_batch(pixels, label[kept], return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
