@@ -92,3 +92,27 @@ def test_patient_in_two_splits() -> None:
 def test_unknown_patient_label() -> None:
     with pytest.raises(FoveateError, match="patient a: patient_label: 'pN7' is not one of pN0"):
         stage_patients([slide("a_0")], {"a": "pN7"})
+
+
+def test_the_posterior_heeds_how_nodes_go_together() -> None:
+    unsure = SlidePrediction("negative", (0.5, 0.0, 0.0, 0.5), (0.5, 0.0, 0.0, 0.5), 1.0)
+    asked = [SlideResult(f"a_{i}", "a", "test", "", "ok", {"learned": unsure, "random": unsure}) for i in range(2)]
+
+    def probability(split: str) -> float:
+        labels = {"b": "negative", "c": "macro"}
+        known = [slide(f"{p}_{i}", label=c, state="unused", split=split) for p, c in labels.items() for i in range(2)]
+        [patient] = stage_patients([*asked, *known], {})
+        return float(patient.stagings["learned"].posterior[0])
+
+    assert probability("test") == probability("val") == 0.25
+    well, sick = 1.5 / (18 / 64 + 0.5), 1.5 / (78 / 64 + 0.5)  # see test_prior
+    assert probability("train") == probability("cv") == pytest.approx(0.25 * well / (0.25 * well + 0.75 * sick))
+
+
+def test_the_truth_of_a_cross_validation_s_patient_is_for_others() -> None:
+    def posterior(label: str) -> list[float]:
+        tested = [slide(f"a_{i}", label=label, split="cv", learned="micro") for i in range(2)]
+        others = [slide(f"b_{i}", label="negative", split="cv") for i in range(2)]
+        return stage_patients([*tested, *others], {})[0].stagings["learned"].posterior.tolist()
+
+    assert posterior("negative") == posterior("macro")

@@ -2,14 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.errors import FoveateError
 from foveate.patients.posterior import kappa_stage, stage_posterior
+from foveate.patients.prior import Dependence, LabelledPatient, heed
 from foveate.patients.stages import PN_STAGES, pn_stage
+
+LEARNED_FROM = ("train", "cv")
+"""Splits whose truth may be used: that of a cross-validation's patient for others."""
 
 POLICIES = ("learned", "random")
 """Ways to choose where to look: by the learned policy, or at random with the same model and budget."""
@@ -46,7 +50,7 @@ class SlideResult:
 
 @dataclass(frozen=True)
 class Staging:
-    """stage: what to report; rule_stage: the rule applied to the predicted classes; posterior: (5,)."""
+    """stage: what to report; rule_stage: the rule applied to the predicted classes; posterior: (5,), see `prior`."""
 
     stage: str
     rule_stage: str
@@ -99,43 +103,54 @@ def stage_patients(
     patient_labels: patient to true pN stage; a patient without one, or with "", gets the stage that the
     slide labels give, when all slides have one. agents: of the patients that one looked over, if any.
 
-    Excluded slides are left out as if they were not there. A patient with none but excluded slides, or
-    slides used for training, is not in the result. Raises FoveateError for a patient in two splits and
-    for an unknown stage in `patient_labels`.
+    The posteriors heed how the nodes of a patient go together, by the patients of the splits `LEARNED_FROM` among
+    the slides (`foveate.patients.prior`). Excluded slides are left out as if they were not there. A patient with none
+    but excluded slides, or slides used for training, is not in the result. Raises FoveateError for a patient in two
+    splits and for an unknown stage in `patient_labels`.
     """
     by_patient: dict[str, list[SlideResult]] = defaultdict(list)
     for slide in slides:
         if slide.state != "excluded":
             by_patient[slide.patient].append(slide)
+    patients = [_patient(name, members, patient_labels.get(name, "")) for name, members in sorted(by_patient.items())]
+    dependence = Dependence(
+        {
+            p.patient: LabelledPatient(p.true_stage, tuple(s.label for s in p.slides))
+            for p in patients
+            if p.true_stage and p.split in LEARNED_FROM
+        }
+    )
     return [
-        _stage_patient(patient, members, patient_labels.get(patient, ""), policies, (agents or {}).get(patient, {}))
-        for patient, members in sorted(by_patient.items())
-        if any(slide.state != "unused" for slide in members)
+        _staged(patient, dependence, policies, (agents or {}).get(patient.patient, {}))
+        for patient in patients
+        if any(slide.state != "unused" for slide in patient.slides)
     ]
 
 
-def _stage_patient(
-    patient: str,
-    members: list[SlideResult],
-    patient_label: str,
-    policies: Sequence[str],
-    agent: Mapping[str, NDArray[np.float64]],
-) -> PatientResult:
+def _patient(name: str, members: list[SlideResult], patient_label: str) -> PatientResult:
     slides = sorted(members, key=lambda slide: slide.slide)
     splits = sorted({slide.split for slide in slides})
     if len(splits) > 1:
-        raise FoveateError(f"patient {patient}: split: slides are in more than one: {', '.join(splits)}")
+        raise FoveateError(f"patient {name}: split: slides are in more than one: {', '.join(splits)}")
     if patient_label and patient_label not in PN_STAGES:
-        raise FoveateError(f"patient {patient}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}")
+        raise FoveateError(f"patient {name}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}")
     labels = [slide.label for slide in slides]
     true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
-    complete = all(slide.state == "ok" for slide in slides)
-    stagings = {policy: _staging(slides, policy) for policy in policies} if complete else {}
-    return PatientResult(patient, splits[0], tuple(slides), true_stage, stagings, agent if complete else {})
+    return PatientResult(name, splits[0], tuple(slides), true_stage, stagings={})
 
 
-def _staging(slides: Sequence[SlideResult], policy: str) -> Staging:
+def _staged(
+    patient: PatientResult, dependence: Dependence, policies: Sequence[str], agent: Mapping[str, NDArray[np.float64]]
+) -> PatientResult:
+    if any(slide.state != "ok" for slide in patient.slides):
+        return patient
+    factors = dependence.factors(patient.patient, len(patient.slides))
+    stagings = {policy: _staging(patient.slides, policy, factors) for policy in policies}
+    return replace(patient, stagings=stagings, agent=agent)
+
+
+def _staging(slides: Sequence[SlideResult], policy: str, factors: NDArray[np.float64]) -> Staging:
     predictions = [slide.predictions[policy] for slide in slides]
-    posterior = stage_posterior([prediction.probabilities for prediction in predictions])
+    posterior = heed(stage_posterior([prediction.probabilities for prediction in predictions]), factors)
     rule_stage = pn_stage([prediction.prediction for prediction in predictions])
     return Staging(kappa_stage(posterior), rule_stage, posterior)

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from foveate.cohort.folds import Fold
-from foveate.cohort.samples import Sample, patient_labels
+from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.files import atomic, sha256, write_text
 from foveate.patients.stages import SLIDE_CLASSES
@@ -27,7 +27,6 @@ from foveate.stages.comparison.exhaustive import CellSurvey
 from foveate.stages.comparison.looking import WAYS, Looker, Looks
 from foveate.stages.comparison.parts import Parts, read_cells
 from foveate.stages.comparison.readouts import Labelled, Readouts, fit
-from foveate.stages.comparison.roles import roles
 from foveate.stages.comparison.table import FORMAT, VERSION, table
 from foveate.stages.determinism import seeded
 from foveate.stages.keras_file import load_agent
@@ -98,8 +97,7 @@ def _conclude(group: h5py.Group, readouts: Readouts, files: Sequence[Path]) -> N
 
 def summarise(config: Config, plan: Plan, files: Sequence[Path], out: Path) -> None:
     """Write compare.tsv from the files of all jobs of the plan; see `comparison.table`."""
-    tested = plan.of(slide for name in plan.jobs for slide in roles(plan, name).test)
-    write_text(out, table(files, tested, patient_labels(plan.samples), config.patients.bootstrap))
+    write_text(out, table(files, plan, config.patients.bootstrap))
 
 
 def points(config: Config) -> list[int]:

@@ -6,12 +6,14 @@ import h5py
 import numpy as np
 import pytest
 
+from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
 from foveate.stages.comparison.table import COLUMNS, table
+from foveate.stages.plan import Job, Plan
 
 LABELS = {"a1": "negative", "a2": "macro", "b1": "negative", "b2": "itc", "b3": "micro"}
-TESTED = [Sample(slide, slide[0], Path("x.tif"), label) for slide, label in LABELS.items()]
+TESTED = [Sample(slide, slide[0], Path("x.tif"), label, split="test") for slide, label in LABELS.items()]
 SURE = {"negative": [0.97, 0.01, 0.01, 0.01], "itc": [0.01, 0.97, 0.01, 0.01]}
 SURE |= {"micro": [0.01, 0.01, 0.97, 0.01], "macro": [0.01, 0.01, 0.01, 0.97]}
 EVEN = [0.25] * 4
@@ -40,8 +42,13 @@ def write(path: Path, slides: list[str], weights: str, glimpses: tuple[int, ...]
     return path
 
 
+def plan(*learned: Sample) -> Plan:
+    fold = Fold("split", [s.slide for s in learned], [], list(LABELS), [])
+    return Plan([*learned, *TESTED], {"split": Job("split", fold, fold.test)})
+
+
 def rows(*files: Path, resamples: int = 20) -> dict[tuple[str, str], dict[str, str]]:
-    text = table(files, TESTED, {}, resamples)
+    text = table(files, plan(), resamples)
     assert text.splitlines()[0].split("\t") == list(COLUMNS)
     read = csv.DictReader(io.StringIO(text), delimiter="\t")
     return {(row["way"], row["glimpses"]): row for row in read}
@@ -76,6 +83,21 @@ def test_figures_over_all_folds_and_the_mean_of_rollouts(both: list[Path]) -> No
     mixed = found["random", "4"]  # one rollout even, one right
     assert (float(mixed["auc_any_vs_negative"]), float(mixed["slide_accuracy"])) == (0.75, 0.7)
     assert float(first["slide_accuracy_low"]) <= 0.4 <= float(first["slide_accuracy_high"])
+
+
+def test_stages_heed_how_the_nodes_of_training_patients_go_together(tmp_path: Path) -> None:
+    files = [write(tmp_path / "0.h5", ["a1", "a2"], "a")]
+    learned = [
+        Sample(f"c{k}_{label}", f"c{k}", Path("x.tif"), label, split="train")
+        for k in range(10)
+        for label in ("negative", "macro")
+    ]
+    alone, heeding = (
+        next(csv.DictReader(io.StringIO(table(files, plan(*known), 1)), delimiter="\t")) for known in ([], learned)
+    )
+    # of two even slides the mean stage is 2.1, and 2.5 where every patient of two has one macro
+    assert (alone["patient_accuracy"], heeding["patient_accuracy"]) == ("0.0000", "1.0000")
+    assert (alone["slide_accuracy"], alone["n_slides"]) == (heeding["slide_accuracy"], heeding["n_slides"])
 
 
 def test_costs_are_means_over_slides(both: list[Path]) -> None:

@@ -12,12 +12,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from foveate.cohort.samples import Sample
+from foveate.cohort.samples import Sample, patient_labels
 from foveate.errors import FoveateError
 from foveate.patients.evaluation import evaluate
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
+from foveate.stages.comparison.roles import roles
 from foveate.stages.hdf5 import open_hdf5
+from foveate.stages.plan import Plan
 
 FORMAT, VERSION = "foveate.compare", 1
 Floats = NDArray[np.float64]
@@ -53,19 +55,24 @@ class Answers:
     costs: dict[str, Floats]
 
 
-def table(files: Sequence[Path], tested: Sequence[Sample], labels: Mapping[str, str], resamples: int) -> str:
+def table(files: Sequence[Path], plan: Plan, resamples: int) -> str:
     """The rows of all folds together. Each slide is answered by the model of its own fold.
 
-    files: one a fold, see `foveate.stages.compare.run`. tested: the slides that the folds test on. labels: patient to
-    pN stage or "". resamples: of patients, for the 95 % intervals.
+    files: of the plan's jobs, see `foveate.stages.compare.run`. resamples: of patients, for the 95 % intervals.
 
     Metrics are those of `patients.evaluation`; where there are several rollouts, figures and ends of intervals are
     their means. A slide that one way could not read counts for none, and its patient has no stage.
     """
     answers, models = _read(files)
     keys = {f"{n} {r}": (key, r) for n, (key, a) in enumerate(answers.items()) for r in range(_rollouts(a))}
-    slides = [_result(sample, keys, answers) for sample in tested]
-    patients = stage_patients(slides, labels, list(keys))
+    tested = {slide for name in plan.jobs for slide in roles(plan, name).test}
+    slides = [
+        _result(sample, plan.splits[sample.patient], keys, answers)
+        if slide in tested
+        else SlideResult(slide, sample.patient, plan.splits[sample.patient], sample.label, "unused", {})
+        for slide, sample in plan.used.items()
+    ]
+    patients = stage_patients(slides, patient_labels(plan.samples), list(keys))
     found = evaluate(patients, resamples, 0, list(keys))
     by_key: dict[Key, list[dict[str, Any]]] = {key: [] for key in answers}
     for name, (key, _) in keys.items():
@@ -120,14 +127,16 @@ def _rollouts(answers: Answers) -> int:
     return len(next(iter(answers.probabilities.values())))
 
 
-def _result(sample: Sample, keys: Mapping[str, tuple[Key, int]], answers: Mapping[Key, Answers]) -> SlideResult:
+def _result(
+    sample: Sample, split: str, keys: Mapping[str, tuple[Key, int]], answers: Mapping[Key, Answers]
+) -> SlideResult:
     read = bool(answers) and all(sample.slide in a.probabilities for a in answers.values())
     predictions = {}
     for name, (key, r) in keys.items() if read else ():
         p = answers[key].probabilities[sample.slide][r]
         values = tuple(p.tolist())
         predictions[name] = SlidePrediction(SLIDE_CLASSES[int(p.argmax())], values, values, 1.0)
-    return SlideResult(sample.slide, sample.patient, "test", sample.label, "ok" if read else "failed", predictions)
+    return SlideResult(sample.slide, sample.patient, split, sample.label, "ok" if read else "failed", predictions)
 
 
 def _row(key: Key, answers: Answers, found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> dict[str, str]:
