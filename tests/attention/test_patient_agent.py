@@ -14,9 +14,11 @@ from foveate.attention.patient_learner import PatientLearner
 from foveate.attention.patient_steps import PatientSteps
 from foveate.attention.steps import Steps, compiled
 from foveate.patients.posterior import FOLLOWING, STAGE_OF, stage_posterior
+from foveate.patients.prior import heed
 
 P, S, M, T = 2, 3, 4, 5
 PRESENT = np.array([[True, True, True], [True, True, False]])
+FACTORS = [3.0, 0.5, 1.0, 0.25, 2.0]
 RULE: tuple[Any, Any] = ([list(row) for row in FOLLOWING], list(STAGE_OF))
 
 
@@ -56,7 +58,7 @@ def learner_input(made: dict[str, Any]) -> dict[str, Any]:
 
 def fresh(make_agent: Callable[..., Agent]) -> PatientAgent:
     keras.utils.set_random_seed(0)
-    return PatientAgent.over(make_agent(prior=[0.4, 0.3, 0.2, 0.1], temperature=2.0), *RULE)
+    return PatientAgent.over(make_agent(prior=[0.4, 0.3, 0.2, 0.1], temperature=2.0), *RULE, FACTORS)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,14 @@ def sampled(stirred: PatientAgent, make_rollout: Callable[..., Any]) -> dict[str
 
 def test_before_anything_was_seen_it_says_the_prior(begun: PatientAgent, make_rollout: Callable[..., Any]) -> None:
     view = PatientSteps(begun, "greedy").begin(*slides_of(make_rollout), PRESENT)[2]
-    expected = [stage_posterior([[0.4, 0.3, 0.2, 0.1]] * count) for count in (3, 2)]
+    expected = [heed(stage_posterior([[0.4, 0.3, 0.2, 0.1]] * count), FACTORS) for count in (3, 2)]
+    np.testing.assert_allclose(np.exp(ops.convert_to_numpy(begun.answer(view))), expected, atol=1e-5)
+
+
+def test_one_slide_depends_on_no_other(begun: PatientAgent, make_rollout: Callable[..., Any]) -> None:
+    alone = np.array([[True, False, False]] * P)
+    view = PatientSteps(begun, "greedy").begin(*slides_of(make_rollout), alone)[2]
+    expected = [stage_posterior([[0.4, 0.3, 0.2, 0.1]])] * P
     np.testing.assert_allclose(np.exp(ops.convert_to_numpy(begun.answer(view))), expected, atol=1e-5)
 
 
@@ -112,7 +121,7 @@ def test_untrained_it_is_the_agent_of_slides_and_the_posterior(
         np.testing.assert_allclose(said[patient, slide], expected, atol=1e-5)
     for patient, count in ((0, 3), (1, 2)):
         answer = np.exp(ops.convert_to_numpy(made["answer"])[patient, -1])
-        np.testing.assert_allclose(answer, stage_posterior(said[patient, :count]), atol=1e-5)
+        np.testing.assert_allclose(answer, heed(stage_posterior(said[patient, :count]), FACTORS), atol=1e-5)
 
 
 def test_slides_that_are_absent_are_never_picked(

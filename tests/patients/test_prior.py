@@ -13,27 +13,26 @@ EXPECTED = 2 * np.array([9, 16 - 9, 25 - 16, 64 - 25, 0]) / 64
 
 
 def test_the_stages_seen_against_those_of_independent_nodes() -> None:
-    np.testing.assert_allclose(TWO.factors("new", 2), (np.array([1, 0, 0, 1, 0]) + 0.5) / (EXPECTED + 0.5))
+    np.testing.assert_allclose(TWO.factors(), (np.array([1, 0, 0, 1, 0]) + 0.5) / (EXPECTED + 0.5))
 
 
 def test_a_patient_does_not_speak_for_itself() -> None:
-    alone = Dependence({"well": WELL}).factors("new", 2)
-    np.testing.assert_allclose(TWO.factors("sick", 2), alone)
-    assert TWO.factors("sick", 2)[3] < TWO.factors("new", 2)[3]
+    alone = Dependence({"well": WELL}).factors()
+    np.testing.assert_allclose(TWO.factors(without="sick"), alone)
+    assert TWO.factors(without="sick")[3] < TWO.factors()[3]
 
 
 def test_without_labelled_patients_nothing_changes() -> None:
-    np.testing.assert_array_equal(Dependence({}).factors("new", 5), np.ones(5))
+    np.testing.assert_array_equal(Dependence({}).factors(), np.ones(5))
 
 
-def test_one_node_depends_on_no_other() -> None:
-    np.testing.assert_array_equal(TWO.factors("new", 1), ALONE)
+def test_patients_of_one_node_show_no_dependence() -> None:
     single = {"single": LabelledPatient("pN1", ("macro",)), "negative": LabelledPatient("pN0", ("negative",))}
-    np.testing.assert_array_equal(Dependence(single).factors("new", 3), np.ones(5))
+    np.testing.assert_array_equal(Dependence(single).factors(), np.ones(5))
 
 
 def test_a_node_of_unknown_class_counts_as_a_node_alone() -> None:
-    factors = Dependence({"half": LabelledPatient("pN1", ("macro", ""))}).factors("new", 2)
+    factors = Dependence({"half": LabelledPatient("pN1", ("macro", ""))}).factors()
     share = np.array([1, 1, 1, 2]) / 5
     expected = [share[0] ** 2, share[:2].sum() ** 2, share[:3].sum() ** 2, 1]
     expected = np.append(np.diff(expected, prepend=0), 0)
@@ -46,7 +45,7 @@ def test_independent_patients_change_little() -> None:
     labelled = {
         str(k): LabelledPatient("pN1" if "macro" in labels else "pN0", tuple(labels)) for k, labels in enumerate(drawn)
     }
-    factors = Dependence(labelled).factors("new", 2)
+    factors = Dependence(labelled).factors()
     np.testing.assert_allclose(factors[[0, 3]], 1, atol=0.05)
 
 

@@ -109,6 +109,14 @@ def test_the_posterior_heeds_how_nodes_go_together() -> None:
     assert probability("train") == probability("cv") == pytest.approx(0.25 * well / (0.25 * well + 0.75 * sick))
 
 
+def test_a_patient_of_one_node_depends_on_no_other() -> None:
+    known = [slide(f"b_{i}", label="negative", state="unused", split="train") for i in range(2)]
+    unsure = SlidePrediction("negative", (0.5, 0.0, 0.0, 0.5), (0.5, 0.0, 0.0, 0.5), 1.0)
+    asked = SlideResult("a_0", "a", "test", "", "ok", {"learned": unsure, "random": unsure})
+    [patient] = stage_patients([asked, *known], {})
+    np.testing.assert_array_equal(patient.stagings["learned"].posterior, [0.5, 0, 0, 0.5, 0])
+
+
 def test_the_truth_of_a_cross_validation_s_patient_is_for_others() -> None:
     def posterior(label: str) -> list[float]:
         tested = [slide(f"a_{i}", label=label, split="cv", learned="micro") for i in range(2)]

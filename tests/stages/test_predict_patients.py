@@ -35,7 +35,7 @@ def models(patients: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for variable in agent.weights:
         variable.assign_add(0.3 * rng.normal(size=variable.shape))
     agent.save(folder / "model.keras")
-    make_patient_agent(agent).save(folder / "patient.keras")
+    make_patient_agent(agent, [1.0] * 5).save(folder / "patient.keras")
     return folder
 
 
@@ -118,7 +118,7 @@ def test_another_file_than_a_patient_agent(patients: Any, models: Path, tmp_path
 
 def test_an_agent_of_another_sensor(patients: Any, models: Path, tmp_path: Path) -> None:
     other = patients.tuned(glimpse={"scales_mpp": (2.0, 32.0)})
-    make_patient_agent(make_agent(other.config, [0.25] * 4)).save(tmp_path / "patient.keras")
+    make_patient_agent(make_agent(other.config, [0.25] * 4), [1.0] * 5).save(tmp_path / "patient.keras")
     shutil.copy(models / "model.keras", tmp_path)
     with pytest.raises(FoveateError, match=r"patient agent looks with scales_mpp \[2\.0, 32\.0\], the model of slides"):
         run(patients, tmp_path, tmp_path / "0.h5")

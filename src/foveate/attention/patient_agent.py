@@ -24,21 +24,24 @@ FAIRNESS = 0.5  # before training, one look more at a slide makes another e^0.5 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class PatientAgent(keras.Model):
-    """The agent of slides, a picker, the rule's posterior and a correction of it.
+    """The agent of slides, a picker, the posterior over the outcomes and a correction of it.
 
     Shapes: P patients, S slides of each (the most that one has, others are absent; S is fixed in a compiled function),
     M copies of each patient side by side, R = P * M rollouts, O outcomes. Every slide has a memory of its own, which
     only its own glimpses change.
 
-    answer = log(posterior of the rule given the slides' running class probabilities) + correction. A slide that was
-    not visited has the prior's probabilities. Before training the correction is zero and the likeliest slide is the
-    one with the fewest visits: with the budget of the slides' own rollouts, a greedy rollout is these rollouts, and
-    the answer is the rule's posterior of what they conclude. It does not ask the slides' stop network.
+    answer = log(posterior) + correction, the posterior being the rule's, given the slides' running class
+    probabilities, times `factors`. A slide that was not visited has the prior's probabilities. Before training the
+    correction is zero and the likeliest slide is the one with the fewest visits: with the budget of the slides' own
+    rollouts, a greedy rollout is these rollouts, and the answer is the posterior of what they conclude. It does not
+    ask the slides' stop network.
 
     Parameters
     ----------
     slides : the agent of slides as `Agent.get_config` gives it.
     following, outcome : the rule, see `RulePosterior`.
+    factors : (O,), how many times likelier each outcome is where there are several slides than if they were
+        independent (`foveate.patients.prior` for stages); none for independent ones.
     hidden : units of the picker's and of the correction's hidden layer.
     """
 
@@ -47,11 +50,13 @@ class PatientAgent(keras.Model):
         slides: dict[str, Any],
         following: list[list[int]],
         outcome: list[int],
+        factors: list[float] | None = None,
         hidden: int = 16,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.hidden = hidden
+        self.factors = factors or [1.0] * (max(outcome) + 1)
         self.slides = Agent.from_config({**slides, "name": "slides"})
         self.rule = RulePosterior(following, outcome, name="rule")
         self.picker = Picker(hidden, even=True, name="picker")
@@ -75,12 +80,14 @@ class PatientAgent(keras.Model):
         self.built = True
 
     @classmethod
-    def over(cls, agent: Agent, following: list[list[int]], outcome: list[int]) -> "PatientAgent":
+    def over(
+        cls, agent: Agent, following: list[list[int]], outcome: list[int], factors: list[float] | None = None
+    ) -> "PatientAgent":
         """A new one over a copy of a trained agent of slides, of which only the policy's query goes on learning.
 
         A cohort has few patients: what the slides' answers mean stays as it was learned and calibrated.
         """
-        made = cls(agent.get_config(), following, outcome)
+        made = cls(agent.get_config(), following, outcome, factors)
         made.build()
         made.slides.set_weights(agent.get_weights())
         made.slides.learn_only("query")
@@ -108,14 +115,16 @@ class PatientAgent(keras.Model):
         """What the picker and the answer read, detached.
 
         notes (R, S, F) of each slide: state, class probabilities, visits, what is ahead. visits (R, S). posterior
-        (R, O) by the rule. summary (R, O + K): the posterior, and the mean class probabilities of the slides.
+        (R, O). summary (R, O + K): the posterior, and the mean class probabilities of the slides.
         """
         present = ops.repeat(scene["present"], _copies(scene, memory["h"]), axis=0)
         said, visits = memory["said"], memory["visits"]
         notes = [memory["h"], said, ops.log1p(visits) / 4, memory["ahead"]]
         here = ops.cast(present, said.dtype)[..., None]
-        posterior = self.rule(said, present)
-        mean = ops.sum(said * here, axis=1) / ops.sum(here, axis=1)
+        count = ops.sum(here, axis=1)
+        weighed = self.rule(said, present) * ops.where(count > 1, ops.convert_to_tensor(self.factors, said.dtype), 1.0)
+        posterior = weighed / ops.sum(weighed, axis=-1, keepdims=True)
+        mean = ops.sum(said * here, axis=1) / count
         found = {
             "notes": ops.concatenate(notes, axis=-1),
             "visits": visits[..., 0],
@@ -176,7 +185,7 @@ class PatientAgent(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         own = {"slides": self.slides.get_config(), "following": self.rule.following, "outcome": self.rule.outcome}
-        return {**super().get_config(), **own, "hidden": self.hidden}
+        return {**super().get_config(), **own, "factors": self.factors, "hidden": self.hidden}
 
 
 def ahead(scene: Scene, allowed: Any) -> Any:

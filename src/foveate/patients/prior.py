@@ -17,7 +17,7 @@ SMOOTHING = 0.5
 """Patients added to the seen and to the expected ones of each stage: without patients every factor is 1."""
 
 ALONE = np.ones(len(PN_STAGES))
-"""The factors of a patient with one node: it does not depend on any other."""
+"""The factors of a patient with one node: it depends on no other."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Dependence:
         w_s = (O_s + a) / (E_s + a),    a = `SMOOTHING`
 
     and P(s | slides) is proportional to w_s P_independent(s | slides): Bayes' rule with the cohort's stages for the
-    prior, where all patients have equally many nodes. Patients of one node have no dependence: they count in the share
-    of each class alone, which has one node of each class added.
+    prior, where all patients have equally many nodes. A patient of one node has no dependence (`ALONE`); those that
+    are labelled count in the share of each class alone, to which one node of each class is added.
 
     labelled: patients whose truth may be used, by name.
     """
@@ -56,12 +56,10 @@ class Dependence:
                 self._stages[patient.stage] += 1
                 self._nodes[len(patient.labels)] += 1
 
-    def factors(self, patient: str, n_nodes: int) -> Floats:
-        """Return w (5,) for a patient with so many nodes. What is known of the patient itself is left out."""
-        if n_nodes == 1:
-            return ALONE
+    def factors(self, without: str = "") -> Floats:
+        """Return w (5,) for patients of several nodes. without: a patient whose own truth must not count."""
         classes, stages, nodes = self._classes.copy(), self._stages.copy(), self._nodes.copy()
-        if own := self._labelled.get(patient):
+        if own := self._labelled.get(without):
             classes.subtract(filter(None, own.labels))
             if len(own.labels) > 1:
                 stages[own.stage] -= 1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foveate.errors import FoveateError
 from foveate.patients.posterior import kappa_stage, stage_posterior
-from foveate.patients.prior import Dependence, LabelledPatient, heed
+from foveate.patients.prior import ALONE, Dependence, LabelledPatient, heed
 from foveate.patients.stages import PN_STAGES, pn_stage
 
 LEARNED_FROM = ("train", "cv")
@@ -144,7 +144,7 @@ def _staged(
 ) -> PatientResult:
     if any(slide.state != "ok" for slide in patient.slides):
         return patient
-    factors = dependence.factors(patient.patient, len(patient.slides))
+    factors = dependence.factors(without=patient.patient) if len(patient.slides) > 1 else ALONE
     stagings = {policy: _staging(patient.slides, policy, factors) for policy in policies}
     return replace(patient, stagings=stagings, agent=agent)
 

@@ -20,7 +20,7 @@ from foveate.stages.training.encoder import read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
-from foveate.stages.training.patients import BEST, Patients
+from foveate.stages.training.patients import BEST, Patients, stage_factors
 from foveate.stages.training.session import Phase, Session
 from foveate.stages.training.validation import calibrate
 
@@ -48,9 +48,9 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
     return agent
 
 
-def make_patient_agent(agent: Agent) -> PatientAgent:
-    """A new agent over the slides of a patient, which begins with what `agent` knows of slides."""
-    return PatientAgent.over(agent, [list(row) for row in FOLLOWING], list(STAGE_OF))
+def make_patient_agent(agent: Agent, factors: list[float]) -> PatientAgent:
+    """A new agent over the slides of a patient, which begins with what `agent` knows of slides. factors: of stages."""
+    return PatientAgent.over(agent, [list(row) for row in FOLLOWING], list(STAGE_OF), factors)
 
 
 def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, out: Path) -> None:
@@ -82,7 +82,8 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         calibrate(session, agent)
         if config.patient_agent.on:
             keras.utils.set_random_seed(config.train.seed)  # whatever was drawn before, or before a kill
-            patients = make_patient_agent(agent)
+            learned_from = set(fold.train)
+            patients = make_patient_agent(agent, stage_factors([s for s in samples if s.slide in learned_from]))
             session.run([lambda: Patients(session, patients)], first=3)
             patients.load_weights(out / "checkpoint" / BEST)
             with atomic(out / "patient.keras") as partial:

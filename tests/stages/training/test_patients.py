@@ -16,6 +16,7 @@ from foveate.attention.patient_agent import PatientAgent
 from foveate.cohort.samples import Sample
 from foveate.errors import SlideError
 from foveate.patients.posterior import stage_posterior
+from foveate.patients.prior import Dependence, LabelledPatient
 from foveate.stages import train
 from foveate.stages.batch import make_batch
 from foveate.stages.determinism import seeded
@@ -23,7 +24,7 @@ from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.train import make_agent, make_patient_agent
 from foveate.stages.training import session as session_module
 from foveate.stages.training.checkpoint import Checkpoint
-from foveate.stages.training.patients import BEST, Patients, true_stages
+from foveate.stages.training.patients import BEST, Patients, stage_factors, true_stages
 from foveate.stages.training.session import Session
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -36,7 +37,7 @@ class KillError(Exception):
 def start(cohort: Any, out: Path) -> tuple[Session, Patients]:
     session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, out)
     seeded(cohort.config.train.seed)
-    agent = make_patient_agent(make_agent(cohort.config, session.prior))
+    agent = make_patient_agent(make_agent(cohort.config, session.prior), [1.0] * 5)
     return session, Patients(session, agent)
 
 
@@ -54,6 +55,19 @@ def test_stages_are_given_or_follow_from_the_slides(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         assert true_stages(rows) == {"a": 3, "b": 1}
     assert "does not learn from c: labels" in caplog.text
+
+
+def test_factors_of_the_patients_whose_stage_is_known() -> None:
+    rows = [
+        *(sample("a_0", "negative"), sample("a_1", "negative")),
+        *(sample("b_0", "macro", "pN1"), sample("b_1", "macro", "pN1")),
+        *(sample("c_0", "negative"), sample("c_1", "")),
+    ]
+    known = {
+        "a": LabelledPatient("pN0", ("negative", "negative")),
+        "b": LabelledPatient("pN1", ("macro", "macro")),
+    }
+    assert stage_factors(rows) == Dependence(known).factors().tolist()
 
 
 def test_an_untrained_rollout_is_that_of_each_slide_and_the_posterior(patients: Any, tmp_path: Path) -> None:

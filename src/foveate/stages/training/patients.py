@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from foveate.attention.patient_agent import PatientAgent
 from foveate.attention.patient_learner import PatientLearner
-from foveate.cohort.samples import Sample
+from foveate.cohort.samples import Sample, patient_labels
+from foveate.patients.prior import Dependence, LabelledPatient
 from foveate.patients.stages import PN_STAGES, pn_stage
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
@@ -159,3 +160,16 @@ def true_stages(samples: Sequence[Sample]) -> dict[str, int]:
     if odd:
         log.warning("the patient agent does not learn from %s: labels of slides are missing", ", ".join(odd))
     return {patient: PN_STAGES.index(stage) for patient, stage in by_rule.items() if patient not in odd}
+
+
+def stage_factors(samples: Sequence[Sample]) -> list[float]:
+    """How the slides of one patient go together, by these, which are learned from; see `foveate.patients.prior`."""
+    slides: dict[str, list[Sample]] = {}
+    for s in samples:
+        slides.setdefault(s.patient, []).append(s)
+    labels, labelled = patient_labels(samples), {}
+    for patient, own in slides.items():
+        classes = tuple(s.label for s in own)
+        if stage := labels.get(patient) or (pn_stage(classes) if all(classes) else ""):
+            labelled[patient] = LabelledPatient(stage, classes)
+    return Dependence(labelled).factors().tolist()
