@@ -42,7 +42,7 @@ def stage_posterior(probabilities: ArrayLike) -> NDArray[np.float64]:
     `pn_stage` depends on the labels only through three numbers: whether there is an itc, whether there is
     a macro, and how many nodes are positive, of which no more than four need telling apart. The joint
     distribution of the three (20 states) is carried from node to node, so the cost is linear in n where
-    going through all labelings takes 4**n.
+    going through all labelings takes 4**n. Nodes of a patient are not independent: see `foveate.patients.prior`.
 
     Raises ValueError for another shape, for negative or non-finite values, and for rows that do not sum
     to 1 within `SUM_TOLERANCE`.
