@@ -33,7 +33,7 @@ localrules:
 # Every output, so that one that was deleted is missed.
 rule all:
     input:
-        expand("results/batches/overview/{batch}.tsv", batch=PLAN.overview_batches),
+        overviews(SLIDES),
         expand("results/batches/pictures/{batch}.tsv", batch=PLAN.overview_batches),
         expand("results/train/{fold}/model.keras", fold=TRAINED),
         expand(list(PATIENT_AGENT.values()), fold=TRAINED),

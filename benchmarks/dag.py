@@ -68,7 +68,7 @@ def make_results(folder: Path, plan: Plan) -> None:
     results = folder / "results"
     names = [pattern.format(slide) for slide in plan.used for pattern in BY_SLIDE]
     names += [f"train/{fold}/{name}" for fold in plan.jobs for name in BY_JOB] + list(AT_THE_END)
-    for path in [*(results / name for name in names), *plan.predictions(results)]:
+    for path in [*(results / name for name in names), *(p.below(results) for p in plan.predictions)]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     for stage in ("overview", "pictures"):

@@ -205,13 +205,13 @@ def _predict(options: argparse.Namespace) -> None:
         over_patients = config.predict.patient_weights or (
             trained / "patient.keras" if config.patient_agent.on and not config.predict.weights else None
         )
-        for batch, slides in plan.predict_batches[name].items():
+        for planned in (p for p in plan.predictions if p.fold == name):
             predict.run(
                 config,
-                plan.of(slides),
+                plan.of(planned.slides),
                 options.results / "overview",
                 weights,
-                options.results / "predictions" / name / f"{batch}.h5",
+                planned.below(options.results),
                 fold=name,
                 patient_weights=Path(over_patients) if over_patients else None,
             )
@@ -254,7 +254,7 @@ def _stage(options: argparse.Namespace) -> int:
     results: Path = options.results
     table, summary = results / "predictions" / "slides.tsv", results / "summary.txt"
     trained = [name for name, job in plan.jobs.items() if job.fold is not None]
-    predictions = plan.predictions(results)
+    predictions = [planned.below(results) for planned in plan.predictions]
     slides.run(
         plan,
         results / "status",
@@ -278,7 +278,7 @@ def _report(options: argparse.Namespace) -> None:
     report.run(
         overviews=results / "overview",
         statuses=results / "status",
-        predictions=plan.predictions(results),
+        predictions=[planned.below(results) for planned in plan.predictions],
         slides_tsv=results / "predictions" / "slides.tsv",
         patients_tsv=results / "patients.tsv",
         metrics_json=results / "metrics.json",
@@ -300,7 +300,7 @@ def _export(options: argparse.Namespace) -> None:
 
     config, plan = _plan(options)
     results: Path = options.results
-    predictions = [path for path in plan.predictions(results) if path.exists()]
+    predictions = [path for planned in plan.predictions if (path := planned.below(results)).exists()]
     if not predictions:
         log.warning("%s: no predictions yet; only tissue and annotations are written", results)
     export.run(_named(options, config, plan), results / "overview", predictions, results / "export")

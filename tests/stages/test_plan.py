@@ -7,7 +7,7 @@ import pytest
 from foveate.cohort.samples import Sample
 from foveate.config import Batches, Config
 from foveate.errors import SheetError
-from foveate.stages.plan import Plan, digest, jobs, read_plan
+from foveate.stages.plan import Plan, Predictions, digest, jobs, read_plan
 
 
 def sample(slide: str, label: str = "negative", **columns: object) -> Sample:
@@ -144,14 +144,14 @@ def test_slides_that_the_same_folds_learn_from_share_batches(plan: Callable[...,
 
 def test_a_job_predicts_in_batches_with_a_file_each(plan: Callable[..., Plan]) -> None:
     whole = plan(SPLIT)
-    assert whole.predict_batches == {"split": {"all": ["b1", "c1", "d1"]}}
-    assert whole.predictions(Path("results")) == [Path("results/predictions/split/all.h5")]
+    assert whole.predictions == [Predictions("split", "all", ["b1", "c1", "d1"])]
+    assert whole.predictions[0].below(Path("results")) == Path("results/predictions/split/all.h5")
     cut = dataclasses.replace(whole, sizes=Batches(overview=1, predict=1, export=2))
-    assert sorted(s for own in cut.predict_batches["split"].values() for s in own) == ["b1", "c1", "d1"]
-    assert {path.parent for path in cut.predictions(Path("r"))} == {Path("r/predictions/split")}
-    assert len(cut.predictions(Path("r"))) == 3
+    assert sorted(p.slides for p in cut.predictions) == [["b1"], ["c1"], ["d1"]]
+    assert {p.below(Path("r")).parent for p in cut.predictions} == {Path("r/predictions/split")}
+    assert len({p.batch for p in cut.predictions}) == 3
     assert sum(map(len, cut.export_batches.values())) == 5
 
 
 def test_a_job_with_nothing_to_predict_has_one_empty_batch(plan: Callable[..., Plan]) -> None:
-    assert plan([s for s in SPLIT if s.split == "train"]).predict_batches == {"split": {"all": []}}
+    assert plan([s for s in SPLIT if s.split == "train"]).predictions == [Predictions("split", "all", [])]

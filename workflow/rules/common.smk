@@ -17,7 +17,8 @@ except FoveateError as error:
     raise WorkflowError(f"\n{error}")
 
 SLIDES = list(PLAN.used)
-PREDICTIONS = list(map(str, PLAN.predictions(Path("results"))))
+PREDICTED = {str(p.below(Path("results"))): p.slides for p in PLAN.predictions}
+PREDICTIONS = list(PREDICTED)
 TRAINED = [name for name, job in PLAN.jobs.items() if job.fold is not None]
 PACKAGE = Path(workflow.basedir) / "src" / "foveate"
 
@@ -85,7 +86,7 @@ def growing(mem_mb, minutes):
 
 def predicted(wildcards):
     """The slides of a batch of predictions."""
-    return PLAN.predict_batches[wildcards.fold][wildcards.batch]
+    return PREDICTED[f"results/predictions/{wildcards.fold}/{wildcards.batch}.h5"]
 
 
 def exported(wildcards):
@@ -95,12 +96,7 @@ def exported(wildcards):
 
 def exported_predictions(wildcards):
     """The predictions of the slides of a batch of exports, whichever batches they were made in."""
-    slides = PLAN.export_batches[wildcards.batch]
-    return [
-        f"results/predictions/{fold}/{batch}.h5"
-        for fold, batched in PLAN.predict_batches.items()
-        for batch in holding(batched, slides)
-    ]
+    return holding(PREDICTED, PLAN.export_batches[wildcards.batch])
 
 
 def truth(slides):

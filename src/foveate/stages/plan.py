@@ -36,6 +36,19 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """A file of predictions: the job whose model made them, the name of the batch, and its slides."""
+
+    fold: str
+    batch: str
+    slides: list[str]
+
+    def below(self, results: Path) -> Path:
+        """Where it is in the results folder."""
+        return results / "predictions" / self.fold / f"{self.batch}.h5"
+
+
+@dataclass(frozen=True)
 class Plan:
     """The samples of a cohort, the jobs over those that are not excluded, and how many slides a batch of them has."""
 
@@ -77,22 +90,18 @@ class Plan:
         return made
 
     @cached_property
-    def predict_batches(self) -> dict[str, dict[str, list[str]]]:
-        """By job, the batches of slides that it predicts; one, without slides, where there are none."""
-        return {name: batches(self.of(job.predict), self.sizes.predict) or {ALL: []} for name, job in self.jobs.items()}
+    def predictions(self) -> list[Predictions]:
+        """The files of predictions of all jobs, a batch each; of a job without slides one that holds none."""
+        return [
+            Predictions(name, batch, slides)
+            for name, job in self.jobs.items()
+            for batch, slides in (batches(self.of(job.predict), self.sizes.predict) or {ALL: []}).items()
+        ]
 
     @cached_property
     def export_batches(self) -> dict[str, list[str]]:
         """Batches of slides that are exported together."""
         return batches(self.used.values(), self.sizes.export)
-
-    def predictions(self, results: Path) -> list[Path]:
-        """The files that the predictions of all jobs are in, below the results folder."""
-        return [
-            results / "predictions" / name / f"{batch}.h5"
-            for name, batched in self.predict_batches.items()
-            for batch in batched
-        ]
 
     def of(self, slides: Iterable[str]) -> list[Sample]:
         """The samples of some slides, in order."""

@@ -99,12 +99,15 @@ class Opinions:
 def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, Opinions]:
     """Read the prediction files, one at a time; usable: the slides that have an overview."""
     made: dict[str, Opinions] = defaultdict(Opinions)
-    for path, (fold, planned) in zip(paths, _predicted(plan), strict=True):
+    for path, planned in zip(paths, plan.predictions, strict=True):
         with open_hdf5(path) as file:
             failed = {slide: str(reason) for slide, reason in file["failed"].attrs.items()}
             slides = file["learned/slide"].asstr()[:].tolist() if "slide" in file["learned"] else []  # all failed
-            if str(file.attrs["fold"]) != fold or {*slides, *failed} != usable.intersection(planned):
-                raise FoveateError(f"{path}: not of the slides that fold {fold} predicts now; predict them again")
+            fold = str(file.attrs["fold"])
+            if fold != planned.fold or {*slides, *failed} != usable.intersection(planned.slides):
+                raise FoveateError(
+                    f"{path}: not of the slides that fold {planned.fold} predicts now; predict them again"
+                )
             for slide, reason in failed.items():
                 made[slide].failed.append((fold, reason))
             for slide in slides:
@@ -114,11 +117,6 @@ def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, 
                 for slide, values in zip(slides, file[policy][name][:].astype(np.float64), strict=True):
                     made[slide].total[policy, name] = made[slide].total.get((policy, name), 0) + values
     return made
-
-
-def _predicted(plan: Plan) -> list[tuple[str, list[str]]]:
-    """Fold and slides of each prediction file, in the order of `Plan.predictions`."""
-    return [(name, slides) for name, batched in plan.predict_batches.items() for slides in batched.values()]
 
 
 def _conclusion(opinions: Opinions) -> dict[str, str]:
