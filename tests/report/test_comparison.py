@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from foveate.errors import FoveateError
-from foveate.report.comparison import COLUMNS, HEIGHT, WIDTH, panel, read_comparison
+from foveate.report.comparison import COLUMNS, HEIGHT, LEAD, WIDTH, panel, read_comparison
 from foveate.report.sources import Model
 
 MODELS = [Model("0", "a" * 64, (1.0,), 16, 3), Model("1", "b" * 64, (1.0,), 16, 3)]
@@ -12,7 +12,7 @@ WEIGHTS = "b" * 12 + "," + "a" * 12
 
 
 def row(way: str, glimpses: float, value: str, pooling: str = "", readout: str = "", weights: str = WEIGHTS) -> dict:
-    figures = dict.fromkeys(COLUMNS, value)
+    figures = dict.fromkeys((*COLUMNS, *LEAD), value)
     return figures | {"way": way, "pooling": pooling, "readout": readout, "glimpses": f"{glimpses:g}",
                       "n_slides": "15", "n_patients": "3", "weights": weights}  # fmt: skip
 
@@ -31,7 +31,7 @@ ROWS = [
 
 def write(path: Path, rows: list[dict]) -> Path:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return path
@@ -72,10 +72,16 @@ def test_the_table_of_figures(tmp_path: Path) -> None:
     found = read_comparison(write(tmp_path / "compare.tsv", ROWS), MODELS)
     assert (found.stale, found.n_slides, found.n_patients) == (False, 15, 3)
     assert [line.name for line in found.lines][::5] == ["learned", "all cells, max (plain)"]
-    assert found.lines[0].figures == ("0.500",) * 4 + ("50 %", "5e-07 M", "0.5", "0.5")
+    assert found.lines[0].figures == ("0.500",) * 4 + ("50 %", "5e-07 M", "0.5", "0.5", "+0.500 (+0.50 to +0.50)")
     assert found.lines[5].glimpses == "1000"
     assert [line.learned for line in found.lines] == [True] * 3 + [False] * 5
-    assert len(found.heads) == len(found.lines[0].figures) == len(found.good) + len(found.cost)
+    assert len(found.heads) == len(found.lines[0].figures) == len(found.good) + len(found.cost) + 1
+    assert found.lines[4].figures[-1] == "\N{EN DASH}"
+    behind = ROWS[3] | {"auc_lead": "-0.1", "auc_lead_low": "-0.25", "auc_lead_high": "0.05"}
+    (line,) = read_comparison(write(tmp_path / "compare.tsv", [behind]), MODELS).lines
+    earlier = [{name: value for name, value in behind.items() if name not in LEAD}]
+    assert read_comparison(write(tmp_path / "earlier.tsv", earlier), MODELS).lines[0].figures[-1] == "\N{EN DASH}"
+    assert line.figures[-1] == "\N{MINUS SIGN}0.100 (\N{MINUS SIGN}0.25 to +0.05)"
 
 
 @pytest.mark.parametrize("weights", ["a" * 12, "c" * 12, WEIGHTS + "," + "c" * 12])

@@ -34,6 +34,9 @@ COST = {
     "seconds": "Seconds a slide",
     "cpu_seconds": "CPU seconds a slide",
 }
+LEAD = ("auc_lead", "auc_lead_low", "auc_lead_high")
+"""Columns that a table made by an earlier version lacks."""
+
 COLUMNS = ("way", "pooling", "readout", "glimpses", "n_slides", "n_patients", *GOOD, *COST, "weights")
 
 
@@ -102,7 +105,7 @@ def read_comparison(path: Path, models: Sequence[Model]) -> Comparison:
         Line(
             _name(row),
             f"{float(row['glimpses']):.0f}",
-            tuple(_figure(row[name], name) for name in (*GOOD, *COST)),
+            (*(_figure(row[name], name) for name in (*GOOD, *COST)), _lead(row)),
             row["way"] == "learned",
         )
         for row in rows
@@ -113,7 +116,7 @@ def read_comparison(path: Path, models: Sequence[Model]) -> Comparison:
         int(rows[0]["n_patients"]),
         tuple(panel(title, rows, column) for column, title in GOOD.items()),
         tuple(panel(title, rows, column, logarithmic=True) for column, title in COST.items()),
-        (*GOOD.values(), *COST.values()),
+        (*GOOD.values(), *COST.values(), "AUC, lead of learned"),
         lines,
     )
 
@@ -192,3 +195,10 @@ def _figure(text: str, column: str) -> str:
     if column == "decoded_px":
         return f"{value / 1e6:.3g} M"
     return f"{value:.3f}" if column in GOOD else f"{value:.3g}"
+
+
+def _lead(row: Mapping[str, str]) -> str:
+    if not all(row.get(column) for column in LEAD):
+        return "\N{EN DASH}"
+    value, low, high = (float(row[column]) for column in LEAD)
+    return f"{value:+.3f} ({low:+.2f} to {high:+.2f})".replace("-", "\N{MINUS SIGN}")

@@ -97,7 +97,7 @@ def _conclude(group: h5py.Group, readouts: Readouts, files: Sequence[Path]) -> N
 
 def summarise(config: Config, plan: Plan, files: Sequence[Path], out: Path) -> None:
     """Write compare.tsv from the files of all jobs of the plan; see `comparison.table`."""
-    write_text(out, table(files, plan, config.patients.bootstrap))
+    write_text(out, table(files, plan, config.patients.bootstrap, config.glimpse.count))
 
 
 def points(config: Config) -> list[int]:

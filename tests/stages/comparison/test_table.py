@@ -48,7 +48,7 @@ def plan(*learned: Sample) -> Plan:
 
 
 def rows(*files: Path, resamples: int = 20) -> dict[tuple[str, str], dict[str, str]]:
-    text = table(files, plan(), resamples)
+    text = table(files, plan(), resamples, 4)
     assert text.splitlines()[0].split("\t") == list(COLUMNS)
     read = csv.DictReader(io.StringIO(text), delimiter="\t")
     return {(row["way"], row["glimpses"]): row for row in read}
@@ -93,11 +93,23 @@ def test_stages_heed_how_the_nodes_of_training_patients_go_together(tmp_path: Pa
         for label in ("negative", "macro")
     ]
     alone, heeding = (
-        next(csv.DictReader(io.StringIO(table(files, plan(*known), 1)), delimiter="\t")) for known in ([], learned)
+        next(csv.DictReader(io.StringIO(table(files, plan(*known), 1, 4)), delimiter="\t")) for known in ([], learned)
     )
     # of two even slides the mean stage is 2.1, and 2.5 where every patient of two has one macro
     assert (alone["patient_accuracy"], heeding["patient_accuracy"]) == ("0.0000", "1.0000")
     assert (alone["slide_accuracy"], alone["n_slides"]) == (heeding["slide_accuracy"], heeding["n_slides"])
+
+
+def test_the_lead_of_learned_looking_after_as_many_glimpses(both: list[Path]) -> None:
+    found = rows(*both)
+    assert found["learned", "4"]["auc_lead"] == ""
+    leads = {
+        key: [float(row[f"auc_lead{end}"]) for end in ("", "_low", "_high")]
+        for key, row in found.items()
+        if key[0] != "learned"
+    }
+    # learned: AUC 0.5 after one glimpse and 1 after four; random: once 0.5, once 1; everything: 1, beside the four
+    assert leads == {("random", "1"): [-0.25] * 3, ("random", "4"): [0.25] * 3, ("exhaustive", "100.8"): [0.0] * 3}
 
 
 def test_costs_are_means_over_slides(both: list[Path]) -> None:

@@ -17,6 +17,7 @@ from foveate.errors import FoveateError
 from foveate.patients.evaluation import evaluate
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
+from foveate.stages.comparison.lead import Scored, scored
 from foveate.stages.comparison.roles import roles
 from foveate.stages.hdf5 import open_hdf5
 from foveate.stages.plan import Plan
@@ -34,10 +35,14 @@ METRICS = (
     "kappa_rule",
     "patient_accuracy",
 )
+LEAD = "auc_lead"
+"""AUC of micro and macro against negative of learned looking, after as many glimpses (where everything is read: after
+those of a prediction), minus that of this way."""
+
 COSTS = ("tissue_share", "decoded_px", "seconds", "cpu_seconds")
 COLUMNS = (
     *("way", "pooling", "readout", "glimpses", "rollouts", "n_slides", "n_patients"),
-    *(f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in (*METRICS, LEAD) for end in ("", "_low", "_high")),
     *COSTS,
     "weights",
 )
@@ -55,15 +60,16 @@ class Answers:
     costs: dict[str, Floats]
 
 
-def table(files: Sequence[Path], plan: Plan, resamples: int) -> str:
+def table(files: Sequence[Path], plan: Plan, resamples: int, budget: int) -> str:
     """The rows of all folds together. Each slide is answered by the model of its own fold.
 
     files: of the plan's jobs, see `foveate.stages.compare.run`. resamples: of patients, for the 95 % intervals.
+    budget: glimpses of the prediction.
 
     Metrics are those of `patients.evaluation`; where there are several rollouts, figures and ends of intervals are
     their means. A slide that one way could not read counts for none, and its patient has no stage.
     """
-    answers, models = _read(files)
+    answers, models, asked = _read(files)
     keys = {f"{n} {r}": (key, r) for n, (key, a) in enumerate(answers.items()) for r in range(_rollouts(a))}
     tested = {slide for name in plan.jobs for slide in roles(plan, name).test}
     slides = [
@@ -77,16 +83,34 @@ def table(files: Sequence[Path], plan: Plan, resamples: int) -> str:
     by_key: dict[Key, list[dict[str, Any]]] = {key: [] for key in answers}
     for name, (key, _) in keys.items():
         by_key[key].append(found[name])
+    leads = _leads(scored(slides, resamples), keys, asked.index(budget) if budget in asked else -1)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_row(key, answers[key], by_key[key], models) for key in answers)
+    writer.writerows(_row(key, answers[key], by_key[key], models) | leads.get(key, {}) for key in answers)
     return text.getvalue()
 
 
-def _read(files: Sequence[Path]) -> tuple[dict[Key, Answers], list[str]]:
+def _leads(slides: Scored, keys: Mapping[str, tuple[Key, int]], last: int) -> dict[Key, dict[str, str]]:
+    """The cells of `LEAD` of every other way. last: place of the prediction's number of glimpses."""
+    names: dict[Key, list[str]] = {}
+    for name, (key, _) in keys.items():
+        names.setdefault(key, []).append(name)
+    found = {}
+    for key, own in names.items():
+        way, *_, place = key
+        learned = names.get(("learned", "", "", last if way == "exhaustive" else place))
+        if way != "learned" and learned:
+            lead = slides.lead(learned, own)
+            ends = {"": lead.value, "_low": lead.low, "_high": lead.high}
+            found[key] = {f"{LEAD}{end}": _mean([value]) for end, value in ends.items()}
+    return found
+
+
+def _read(files: Sequence[Path]) -> tuple[dict[Key, Answers], list[str], list[int]]:
     answers: dict[Key, Answers] = {}
-    models, asked = [], set()
+    models: list[str] = []
+    asked: set[tuple[int, ...]] = set()
     for path in files:
         with open_hdf5(path) as file:
             models.append(str(file.attrs["weights_sha256"])[:12])
@@ -96,7 +120,7 @@ def _read(files: Sequence[Path]) -> tuple[dict[Key, Answers], list[str]]:
                 into.probabilities[slide], into.glimpses[slide], into.costs[slide] = one
     if len(asked) > 1:
         raise FoveateError(f"{', '.join(map(str, files))}: compared after different numbers of glimpses; compare again")
-    return answers, models
+    return answers, models, list(next(iter(asked), ()))
 
 
 def _entries(file: h5py.File) -> Iterable[tuple[Key, str, tuple[Floats, float, Floats]]]:
