@@ -9,9 +9,9 @@ from foveate.report.sources import PatientRow, SlideRow
 
 def patient(stage="pN1", true_stage="pN1", state="complete", posterior=(0.1, 0.0, 0.2, 0.6, 0.1)):
     missing = () if state == "complete" else ("a",)
-    row = PatientRow("Anna", "test", state, missing, true_stage, stage, stage, "", posterior)
+    row = PatientRow("Anna", "test", state, missing, true_stage, stage, stage, "", "", posterior)
     slides = (SlideRow("Anna_1", "Anna", "0", "test", "", "ok", "", None, None),)
-    return PatientView(row, slides, lambda: iter(()))
+    return PatientView(row, slides, lambda: iter(()), lambda: None)
 
 
 @pytest.mark.parametrize(

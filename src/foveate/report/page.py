@@ -14,6 +14,7 @@ from foveate.patients.stages import PN_STAGES, SLIDE_CLASSES
 from foveate.report import palette
 from foveate.report.cohort import Split
 from foveate.report.comparison import Comparison
+from foveate.report.patient_look import PatientLook
 from foveate.report.slideview import SlideView
 from foveate.report.sources import Model, PatientRow, SlideRow
 from foveate.report.training import History
@@ -46,11 +47,16 @@ class Chip:
 
 @dataclass(frozen=True)
 class PatientView:
-    """A patient and its slides. slides: reads them one by one, when called; None where no pictures are shown."""
+    """A patient and its slides.
+
+    slides: reads them one by one, when called; None where no pictures are shown. look: what the patient agent did,
+    read when called; None where no agent looked.
+    """
 
     row: PatientRow
     slide_rows: tuple[SlideRow, ...]
     slides: Callable[[], Iterator[SlideView]] | None
+    look: Callable[[], PatientLook | None]
 
     @property
     def names(self) -> str:

@@ -21,7 +21,7 @@ SLIDE_COLUMNS = (
 )
 SLIDE_STATES = ("ok", "failed", "excluded", "unused")
 PATIENT_COLUMNS = (
-    *("patient", "split", "state", "missing", "true_stage", "stage", "rule_stage", "random_stage"),
+    *("patient", "split", "state", "missing", "true_stage", "stage", "rule_stage", "random_stage", "agent_stage"),
     *(f"p_{stage}" for stage in PN_STAGES),
 )
 
@@ -61,6 +61,7 @@ class PatientRow:
     stage: str
     rule_stage: str
     random_stage: str
+    agent_stage: str
     posterior: tuple[float, ...]
 
 
@@ -121,7 +122,7 @@ class Predictions:
         self.models: list[Model] = []
         self._places: dict[str, dict[str, tuple[Path, int]]] = {}
         for path in paths:
-            with _h5(path) as file:
+            with open_predictions(path) as file:
                 model = Model(
                     fold=str(file.attrs["fold"]),
                     weights_sha256=str(file.attrs["weights_sha256"]),
@@ -149,7 +150,7 @@ class Predictions:
         if place is None:
             return None
         path, row = place
-        with _h5(path) as file:
+        with open_predictions(path) as file:
             group = file["learned"]
             budget = int(file.attrs["n_glimpses"])
             made = int(group["looked"][row]) if "looked" in group else budget  # older files know of no stop
@@ -173,7 +174,7 @@ class Predictions:
         if place is None:
             return None
         path, row = place
-        with _h5(path) as file:
+        with open_predictions(path) as file:
             group = file["learned"]
             if "attention" not in group:
                 raise FoveateError(f"{path}: says nothing of attention; delete it and predict again")
@@ -201,10 +202,11 @@ def read_slides(path: Path) -> list[SlideRow]:
 
 def read_patients(path: Path) -> list[PatientRow]:
     """Read patients.tsv, in the order of its rows."""
-    names = ("patient", "split", "state", "true_stage", "stage", "rule_stage", "random_stage")
+    stages = ("true_stage", "stage", "rule_stage", "random_stage", "agent_stage")
+    names = ("patient", "split", "state", *stages)
     patients = []
     for row, where in _rows(path, PATIENT_COLUMNS):
-        for column in ("true_stage", "stage", "rule_stage", "random_stage"):
+        for column in stages:
             _check(row, column, ("", *PN_STAGES), where)
         patients.append(
             PatientRow(
@@ -274,7 +276,8 @@ def _rows(path: Path, columns: Sequence[str], delimiter: str = "\t") -> list[tup
         raise FoveateError(f"{path}: cannot be read as a table: {error}") from error
 
 
-def _h5(path: Path) -> h5py.File:
+def open_predictions(path: Path) -> h5py.File:
+    """Open a file of predictions. Raises FoveateError when it cannot be read."""
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -13,6 +13,7 @@ from foveate.files import atomic
 from foveate.report.cohort import split_metrics
 from foveate.report.comparison import read_comparison
 from foveate.report.page import Failure, Page, PatientView, count_states, illustrate, render
+from foveate.report.patient_look import PatientLook, PatientRollouts, patient_look
 from foveate.report.slideview import SlideView, failure, slide_view
 from foveate.report.sources import (
     PatientRow,
@@ -59,7 +60,7 @@ def run(
     """
     slides, patients = read_slides(slides_tsv), read_patients(patients_tsv)
     metrics = read_json(metrics_json)
-    files = Predictions(predictions)
+    files, rollouts = Predictions(predictions), PatientRollouts(predictions)
     by_patient: dict[str, list[SlideRow]] = defaultdict(list)
     for slide in slides:
         by_patient[slide.patient].append(slide)
@@ -87,7 +88,7 @@ def run(
         val=split_metrics(metrics["val"]) if "val" in metrics else None,
         histories=[history(fold, read_history(path)) for fold, path in histories.items()],
         comparison=read_comparison(comparison, files.models) if comparison.exists() else None,
-        patients=illustrate([_patient(p, by_patient[p.patient], view) for p in patients], ILLUSTRATED),
+        patients=illustrate([_patient(p, by_patient[p.patient], view, rollouts) for p in patients], ILLUSTRATED),
         training_patients=_training_patients(by_patient, patients),
     )
     with bar, atomic(out) as partial, partial.open("w", encoding="utf-8") as stream:
@@ -95,8 +96,14 @@ def run(
     log.info("%s: %d patients, %.1f MB", out, len(patients), out.stat().st_size / 1e6)
 
 
-def _patient(row: PatientRow, members: Sequence[SlideRow], view: Callable[[SlideRow], SlideView]) -> PatientView:
-    return PatientView(row, tuple(members), lambda: map(view, members))
+def _patient(
+    row: PatientRow, members: Sequence[SlideRow], view: Callable[[SlideRow], SlideView], rollouts: PatientRollouts
+) -> PatientView:
+    def look() -> PatientLook | None:
+        found = rollouts.of(row.patient) if row.agent_stage else None
+        return patient_look(*found) if found else None
+
+    return PatientView(row, tuple(members), lambda: map(view, members), look)
 
 
 def _failure(row: SlideRow, statuses: Path) -> Failure:
