@@ -18,6 +18,7 @@ rule predict:
             "stages/patient_rollout.py",
             "stages/predict.py",
             "stages/predict_patients.py",
+            "stages/prediction_file.py",
             "stages/rollout.py",
         ),
     output:

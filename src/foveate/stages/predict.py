@@ -7,12 +7,10 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
 from foveate.cohort.samples import Sample
@@ -23,18 +21,16 @@ from foveate.patients.staging import POLICIES
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
-from foveate.stages.batch import Batch, common_shape, make_batch
+from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.cohort import open_cohort
 from foveate.stages.determinism import seeded
 from foveate.stages.keras_file import load_agent, load_patient_agent
-from foveate.stages.patients import GROUP
 from foveate.stages.predict_patients import EXPLORE, PatientPredictor
+from foveate.stages.prediction_file import failures, merge, write_attention, write_rollout
 from foveate.stages.provenance import source_digest
-from foveate.stages.rollout import SHORTLIST, Roller, Rollout, side_by_side
+from foveate.stages.rollout import SHORTLIST, Roller, side_by_side
 
 log = logging.getLogger(__name__)
-FORMAT, VERSION = "foveate.predictions", 1
-NO_CELLS = np.empty((0, 2), np.int32)
 
 
 class Predictor:
@@ -94,7 +90,7 @@ class Predictor:
             if not path.exists():
                 self._batch(usable[first : first + size], first, path)
             files.append(path)
-        return files, failed | _failures(files)
+        return files, failed | failures(files)
 
     def run_patients(
         self, samples: Sequence[Sample], overviews: Sequence[StoredOverview], failed: set[str]
@@ -129,12 +125,12 @@ class Predictor:
             for name, rollout in rollouts.items():
                 group = file.create_group(name)
                 running = ops.convert_to_numpy(self.agent.probabilities(rollout.logits))
-                _write_rollout(group, [overviews[k] for k in kept], rollout, running, kept)
+                write_rollout(group, [overviews[k] for k in kept], rollout, running, kept)
                 last = self.agent.probabilities(rollout.logits[:, -1], calibrated=False)
                 group["uncalibrated"] = ops.convert_to_numpy(last)[kept]
                 if name == "learned":
                     group["glimpses"] = rollout.pixels[kept]
-                    _write_attention(group, batch, rollout, kept)
+                    write_attention(group, batch, rollout, kept)
 
 
 def match(agent: Agent, overviews: Sequence[StoredOverview]) -> None:
@@ -174,88 +170,6 @@ def identity(overview: StoredOverview) -> tuple[object, ...]:
     return overview.slide, overview.geometry, overview.cell_um, overview.coarse_um, overview.background_rgb, *sums
 
 
-def _write_rollout(
-    group: h5py.Group,
-    overviews: Sequence[StoredOverview],
-    rollout: Rollout,
-    probabilities: NDArray[np.float32],
-    kept: list[int],
-) -> None:
-    running = probabilities[kept]
-    group.create_dataset("slide", data=[o.slide for o in overviews], dtype=h5py.string_dtype())
-    group["probabilities"] = running[:, -1]
-    group["running"] = running
-    group["looked"] = rollout.looked[kept]
-    location_um = rollout.location_um[kept]
-    location_l0 = [o.geometry.um_to_l0(row) for o, row in zip(overviews, location_um, strict=True)]
-    group["location_um"] = location_um
-    group["location_l0"] = np.reshape(location_l0, location_um.shape).astype(np.float64)
-    group["policy_probability"] = rollout.probability[kept]
-
-
-def _write_attention(group: h5py.Group, batch: Batch, rollout: Rollout, kept: list[int]) -> None:
-    if rollout.attention is None:
-        raise ValueError("the rollout was not asked for its attention")
-    tissue = [batch.candidates[row] >= 0 for row in kept]
-    group["cells"] = np.array([t.sum() for t in tissue], np.int64)
-    cell = [batch.home[row, t].astype(np.int32) for row, t in zip(kept, tissue, strict=True)]
-    group["cell"] = np.concatenate(cell or [NO_CELLS])
-    peaks = [rollout.attention[row, t] for row, t in zip(kept, tissue, strict=True)]
-    group["attention"] = np.concatenate(peaks or [np.empty(0, np.float32)])
-
-
-def _merge(
-    slides: Sequence[Path],
-    patients: Sequence[Path] | None,
-    out: Path,
-    attributes: dict[str, Any],
-    failed: dict[str, str],
-) -> None:
-    """Join the batches into one file, a batch in memory at a time. patients: None where there is no patient agent."""
-    with atomic(out) as partial, h5py.File(partial, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION, **attributes)
-        file.create_group("failed").attrs.update(failed)
-        _join(file, slides)
-        if patients is not None:
-            group = file.create_group(GROUP)
-            group.create_group("failed").attrs.update(_failures(patients))
-            _join(group, patients)
-
-
-def _join(file: h5py.Group, files: Sequence[Path]) -> None:
-    for policy in POLICIES:
-        group = file.create_group(policy)
-        for path in files:
-            with h5py.File(path) as part:
-                for name, values in part[policy].items():
-                    _append(group, name, values)
-
-
-def _failures(files: Sequence[Path]) -> dict[str, str]:
-    failed: dict[str, str] = {}
-    for path in files:
-        with h5py.File(path) as part:
-            failed |= {str(k): str(v) for k, v in part["failed"].attrs.items()}
-    return failed
-
-
-def _append(group: h5py.Group, name: str, values: h5py.Dataset) -> None:
-    if name not in group:
-        pixels = {"compression": "gzip", "compression_opts": 1} if name == "glimpses" else {}
-        chunk = ({"glimpses": 1, "cell": 4096, "attention": 4096}.get(name, 64), *values.shape[1:])
-        group.create_dataset(
-            name,
-            (0, *values.shape[1:]),
-            values.dtype,
-            maxshape=(None, *values.shape[1:]),
-            chunks=chunk,
-            **pixels,
-        )
-    whole = group[name]
-    whole.resize(len(whole) + len(values), axis=0)
-    whole[len(whole) - len(values) :] = values[:]
-
-
 def run(
     config: Config,
     samples: Sequence[Sample],
@@ -292,7 +206,7 @@ def run(
         files, failed = predictor.run(cohort)
         over_patients = predictor.run_patients(samples, cohort, set(failed))
     settings = predictor.agent.settings
-    _merge(
+    merge(
         files,
         over_patients if patient_weights else None,
         out,
