@@ -12,6 +12,7 @@ rule train:
         code=code(
             "attention/*.py",
             "patients/posterior.py",
+            "patients/prior.py",
             "patients/stages.py",
             "patients/temperature.py",
             "slides/sensor.py",
