@@ -210,6 +210,7 @@ def test_rings_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplo
     ("drawn", "expected"),
     [
         (("Stroma", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Stroma'; expected _0, _1, Tumor,"),
+        (("Tissue tumor", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Tissue tumor'; expected _0,"),
         ((None, "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification ''; expected _0, _1, Tumor, metastases"),
         (("Tumor", "Polygon", [[[0, 0], [1, "x"], [2, 2]]]), "feature 0 'f0': y is 'x'; expected a number"),
     ],
