@@ -142,12 +142,15 @@ def test_the_overview_of_good_and_bad_slides(work: Path, tiny_slide: Any, capsys
     assert not Path("results").exists()
 
 
-def test_the_export_of_one_slide(work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_export_of_one_slide(
+    work: Path, tiny_slide: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("a", "b"):
         shutil.copy(tiny_slide.path, f"{name}.tif")
     sheet(*(f"{name}\t{name}\t{name}.tif\t\ttest\t" for name in "ab"))
     assert main(["overview", "--quiet"]) == 0
     assert main(["export", "--quiet", "b"]) == 0
+    assert "results/predictions/split/all.h5 does not exist; of slides in no other file only tissue" in caplog.text
     assert {path.name for path in Path("results/export").iterdir()} == {"b.geojson", "b.xml"}
     assert "config/samples.tsv: no slide c that is not excluded" in failed(capsys, "export", "c")
 

@@ -300,7 +300,10 @@ def _export(options: argparse.Namespace) -> None:
 
     config, plan = _plan(options)
     results: Path = options.results
-    predictions = [path for planned in plan.predictions if (path := planned.below(results)).exists()]
-    if not predictions:
-        log.warning("%s: no predictions yet; only tissue and annotations are written", results)
-    export.run(_named(options, config, plan), results / "overview", predictions, results / "export")
+    samples = _named(options, config, plan)
+    wanted = {sample.slide for sample in samples}
+    files = [planned.below(results) for planned in plan.predictions if not wanted.isdisjoint(planned.slides)]
+    for path in files:
+        if not path.exists():
+            log.warning("%s does not exist; of slides in no other file only tissue and annotations are written", path)
+    export.run(samples, results / "overview", [path for path in files if path.exists()], results / "export")

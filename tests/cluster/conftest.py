@@ -32,12 +32,14 @@ WITHIN_S = 900
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A job as Slurm remembers it. job: the rule and its wildcard, as "train 0"."""
+    """A job as Slurm remembers it. job: the rule and its wildcard, as "train 0"; memory, limit: what it asked for."""
 
     number: int
     job: str
     state: str
     gpus: int
+    memory: str
+    limit: str
     start: float
     end: float
 
@@ -59,6 +61,8 @@ def ask() -> list[Job]:
                 job=fields["Comment"].removeprefix("rule_").replace("_wildcards_", " "),
                 state=fields["JobState"],
                 gpus=int(fields.get("TresPerJob", "").partition("gpu:")[2] or 0),
+                memory=fields["MinMemoryNode"],
+                limit=fields["TimeLimit"],
                 start=_seconds(fields["StartTime"]),
                 end=_seconds(fields["EndTime"]),
             )

@@ -37,7 +37,10 @@ def test_jobs_that_need_a_gpu_never_share_it(run: Run) -> None:
 def test_a_job_that_was_killed_is_tried_again(run: Run) -> None:
     killed = next(job for job in run.jobs if job.number == run.killed)
     assert killed.state == "CANCELLED"
-    assert [job.state for job in run.jobs if job.job == killed.job] == ["CANCELLED", "COMPLETED"]
+    assert [(job.state, job.memory, job.limit) for job in run.jobs if job.job == killed.job] == [
+        ("CANCELLED", "12000M", "12:00:00"),
+        ("COMPLETED", "24000M", "1-00:00:00"),  # more of both at every attempt
+    ]
     assert {job.state for job in run.jobs if job.job != killed.job} == {"COMPLETED"}
     assert f"SLURM-job '{killed.number}' failed, SLURM status is: 'CANCELLED'" in run.shown
     log = run.project.results / "logs" / "train" / f"{killed.job.removeprefix('train ')}.log"

@@ -210,6 +210,7 @@ def test_rings_of_two_vertices_are_left_out_with_a_warning(tmp_path: Path, caplo
     ("drawn", "expected"),
     [
         (("Stroma", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Stroma'; expected _0, _1, Tumor,"),
+        (("Tissue tumor", "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification 'Tissue tumor'; expected _0,"),
         ((None, "Polygon", [square(0, 0, 9)]), "feature 0 'f0': classification ''; expected _0, _1, Tumor, metastases"),
         (("Tumor", "Polygon", [[[0, 0], [1, "x"], [2, 2]]]), "feature 0 'f0': y is 'x'; expected a number"),
     ],
@@ -221,12 +222,18 @@ def test_bad_geojson(tmp_path: Path, drawn: tuple[str | None, str, object], expe
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
-@pytest.mark.parametrize("content", ["", '{"type": ', "[]"])
+@pytest.mark.parametrize("name", ["a.geojson", "a.json"])
+@pytest.mark.parametrize("content", ["[]", '{"type": "FeatureCollection", "features": []}'])
+def test_a_slide_without_lesions_has_what_qupath_writes_where_nothing_is_annotated(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert read_annotation(tmp_path / name) == Annotation()
+
+
+@pytest.mark.parametrize("content", ["", '{"type": '])
 def test_other_files_named_geojson(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.geojson").write_text(content)
-    if content == "[]":  # what QuPath writes where nothing is annotated
-        assert read_annotation(tmp_path / "a.geojson") == Annotation()
-        return
     with pytest.raises(FoveateError, match=r"a\.geojson:1: not JSON"):
         read_annotation(tmp_path / "a.geojson")
 
@@ -301,7 +308,7 @@ def positive(*pairs: object) -> dict[str, object]:
         ("", "a.json:1: not JSON"),
         ('{"positive": [],\n "negative": [}', "a.json:2: not JSON: Expecting value"),
         ("[" * 100_000, "a.json: not JSON: "),
-        ([], 'a.json: expected an object with the lists "positive" and "negative"'),
+        (7, 'a.json: expected an object with the lists "positive" and "negative"'),
         ({"positive": []}, 'a.json: expected an object with the lists "positive" and "negative"'),
         ({"positive": {}, "negative": []}, "a.json: 'positive' is no list"),
         ({"positive": [3], "negative": []}, "a.json: positive 0: expected an object with the list"),

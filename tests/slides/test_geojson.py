@@ -128,7 +128,7 @@ def test_every_form_that_qupath_writes() -> None:
         ((place, mark),) = read_geojson(PATH, content)
         assert place == "a.geojson: feature 0 'n'"
         assert (mark.group, mark.name, [len(ring) for ring in mark.parts[0]]) == ("Tumor", "n", [4, 4])
-    assert not is_geojson([])
+    assert is_geojson([])  # nothing is annotated
     assert not is_geojson({"positive": [], "negative": []})
 
 
@@ -161,6 +161,39 @@ def test_what_is_no_annotation_is_left_out_and_nested_features_are_not() -> None
     assert [mark.name for mark in read(cell, nested, old, nowhere)] == ["outer", "inner"]
     kept = [{"type": "Feature", "id": "PathAnnotationObject", "geometry": polygon(SQUARE), "properties": {}}]
     assert len(read(*kept, {"type": "Feature", "geometry": polygon(SQUARE), "properties": None})) == 2
+
+
+@pytest.mark.parametrize(
+    ("properties", "kept"),
+    [
+        ({"objectType": None, "name": None}, True),  # as GeoPandas writes what it does not know
+        ({"objectType": "region"}, True),  # QuPath takes what it does not know for an annotation
+        ({"type": "Polygon"}, True),
+        ({"objectType": "tile"}, False),
+        ({"objectType": "detection"}, False),
+        ({"object_type": "tma_core"}, False),
+        ({"type": "cell"}, False),
+        ({"objectType": "root"}, False),
+    ],
+)
+def test_an_object_of_a_type_that_qupath_does_not_know_is_an_annotation(
+    properties: dict[str, object], kept: bool
+) -> None:
+    found = read(feature(polygon(SQUARE)) | {"properties": {"classification": {"name": "Tumor"}} | properties})
+    assert [(mark.group, mark.name) for mark in found] == [("Tumor", "")] * kept
+
+
+@pytest.mark.parametrize("identity", ["PathCellObject", "PathTileObject", "TMACoreObject", "PathRootObject"])
+def test_the_types_of_qupath_0_2(identity: str) -> None:
+    one = {"type": "Feature", "id": identity, "geometry": polygon(SQUARE), "properties": {}}
+    assert read(one) == []
+    assert len(read(one | {"id": "Path 7"})) == 1
+
+
+def test_an_ellipse_is_read_as_the_polygon_that_it_is_written_as() -> None:
+    plane = {"c": -1, "z": 0, "t": 0}
+    (mark,) = read(feature(polygon(SQUARE) | {"isEllipse": True, "plane": plane}, isLocked=True))
+    assert mark.parts[0][0].tolist() == SQUARE[:-1]
 
 
 def test_a_third_coordinate_and_an_open_ring_are_taken_as_they_are_meant() -> None:

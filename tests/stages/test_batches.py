@@ -61,6 +61,15 @@ def test_holding_names_the_batches_in_order() -> None:
     assert holding(batched, []) == []
 
 
+def test_a_list_of_files_is_incomplete_when_one_is_gone(tmp_path: Path) -> None:
+    write_list(tmp_path / "lists" / "a.tsv", {"x.xml": "1"}, "file")
+    assert (tmp_path / "lists" / "a.tsv").read_text() == "file\tsha256\nx.xml\t1\n"
+    (tmp_path / "x.xml").touch()
+    assert incomplete(tmp_path / "lists", tmp_path, ["{}"]) == []
+    (tmp_path / "x.xml").unlink()
+    assert incomplete(tmp_path / "lists", tmp_path, ["{}"]) == [tmp_path / "lists" / "a.tsv"]
+
+
 def test_a_list_is_incomplete_when_a_file_of_one_of_its_slides_is_gone(tmp_path: Path) -> None:
     for name in ("x.h5", "y.h5", "z.h5"):
         (tmp_path / "overview").mkdir(exist_ok=True)
@@ -68,11 +77,11 @@ def test_a_list_is_incomplete_when_a_file_of_one_of_its_slides_is_gone(tmp_path:
     write_list(tmp_path / "lists" / "a.tsv", {"x": "1", "y": "2"})
     write_list(tmp_path / "lists" / "b.tsv", {"z": "3"})
     assert (tmp_path / "lists" / "a.tsv").read_text() == "slide\tsha256\nx\t1\ny\t2\n"
-    patterns = ["overview/{slide}.h5"]
+    patterns = ["overview/{}.h5"]
     assert incomplete(tmp_path / "lists", tmp_path, patterns) == []
     (tmp_path / "overview" / "y.h5").unlink()
     assert incomplete(tmp_path / "lists", tmp_path, patterns) == [tmp_path / "lists" / "a.tsv"]
-    assert incomplete(tmp_path / "lists", tmp_path, ["elsewhere/{slide}.h5"]) == [
+    assert incomplete(tmp_path / "lists", tmp_path, ["elsewhere/{}.h5"]) == [
         tmp_path / "lists" / "a.tsv",
         tmp_path / "lists" / "b.tsv",
     ]

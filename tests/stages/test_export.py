@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tifffile
 
 from foveate.cohort.samples import Sample
 from foveate.errors import FoveateError
+from foveate.files import sha256
 from foveate.report.drawn import lesion_marks
 from foveate.report.sources import Predictions
 from foveate.slides.annotations import Annotation, rasterize, read_annotation
@@ -207,6 +209,19 @@ def test_without_predictions_tissue_and_annotation_remain(exported: Exported, tm
     groups = [f["properties"]["classification"]["name"] for f in collection["features"]]
     assert groups == ["Tissue", "Tumor", "Tumor", "Tumor", "Exclusion"]
     assert not (tmp_path / "a.ome.tif").exists()
+
+
+def test_what_does_not_hold_any_more_is_removed(exported: Exported, tmp_path: Path) -> None:
+    every = {f"a{suffix}" for suffix in (".geojson", ".xml", ".ome.tif")}
+    assert set(export.run(exported.samples[:1], exported.overviews, [exported.predictions], tmp_path)) == every
+    assert {path.name for path in tmp_path.iterdir()} == every
+    (tmp_path / "b.geojson").touch()  # of a slide that this export is not asked for
+    digests = export.run(exported.samples[:1], exported.overviews, [], tmp_path)
+    assert digests == {name: sha256(tmp_path / name) for name in ("a.geojson", "a.xml")}
+    assert {path.name for path in tmp_path.iterdir()} == {*digests, "b.geojson"}
+    shutil.copy(tmp_path / "a.xml", tmp_path / "glass.xml")  # of when it could be read
+    assert export.run(exported.samples[2:3], exported.overviews, [], tmp_path) == {}
+    assert not (tmp_path / "glass.xml").exists()
 
 
 def test_a_slide_without_an_overview(exported: Exported, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,6 +112,47 @@ def test_what_cannot_be_shown_has_a_reason(run: Any, slide: str, image: bool, re
     assert Content(run.results).slide("nobody") is None
 
 
+@pytest.mark.parametrize("failed_before", [True, False])
+def test_an_excluded_slide_has_its_own_reason(own_run: Any, failed_before: bool) -> None:
+    table = own_run.results / "predictions" / "slides.tsv"
+    name = "broken" if failed_before else "learned"
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    for row in rows[1:]:
+        if row[0] == name:
+            row[5:7] = "excluded", "torn"
+    table.write_text("".join("\t".join(row) + "\n" for row in rows))
+    told = Content(own_run.results).slide(name)
+    assert told is not None
+    assert told["problem"] == {"reason": "The slide is excluded: torn", "remedy": ""}
+    assert Content(own_run.results).tile(name, 0, 0, 0) is None
+
+
+def test_an_overview_that_was_deleted_is_made_again_by_the_workflow(own_run: Any) -> None:
+    (own_run.results / "overview" / "seen.h5").unlink()
+    results = Content(own_run.results)
+    told = results.slide("seen")
+    assert told is not None
+    assert told["problem"] == {"reason": "it has no overview", "remedy": "run the workflow again"}
+    with pytest.raises(SlideError, match=r"seen: it has no overview \(run the workflow again\)"):
+        results.tile("seen", 0, 0, 0)
+
+
+def test_what_a_run_with_other_folds_left_is_not_shown(own_run: Any) -> None:
+    folder = own_run.results / "predictions"
+    shutil.copytree(folder / "0", folder / "split")
+    with h5py.File(folder / "split" / "all.h5", "r+") as file:
+        file.attrs["fold"] = "split"
+    os.utime(folder / "split" / "all.h5", ns=(0, 0))
+    table = folder / "slides.tsv"
+    rows = table.read_text().splitlines()
+    (seen,) = (k for k, row in enumerate(rows) if row.startswith("seen\t"))
+    rows[seen] = rows[seen].replace("seen\tp\t0", "seen\tp\tensemble")
+    table.write_text("\n".join(rows) + "\n")
+    told = Content(own_run.results).slide("seen")
+    assert told is not None
+    assert told["fixations"]["fold"] == "0"
+
+
 def test_a_slide_that_changed_is_not_shown(own_run: Any, exact_slide: Any) -> None:
     shutil.copy(exact_slide.path, own_run.slide)
     told = Content(own_run.results).slide("seen")
@@ -120,8 +163,6 @@ def test_a_slide_that_changed_is_not_shown(own_run: Any, exact_slide: Any) -> No
 def test_slides_are_found_beside_results_that_moved(
     own_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import h5py
-
     with h5py.File(own_run.results / "overview" / "seen.h5", "a") as file:
         file.attrs["path"] = "seen.tif"  # as a sheet says it, from the folder of the run
     (tmp_path / "elsewhere").mkdir()

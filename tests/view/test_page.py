@@ -136,6 +136,17 @@ def test_the_list_has_stage_call_and_confidence_and_is_searched(page: Any) -> No
     assert page.value(STEP) == "Fixation 0 of 3"  # letters that are typed are no commands
 
 
+@pytest.mark.parametrize(("hash_", "step"), [("#%E0%A4%A", 0), ("#seen/1.5", 1), ("#seen/x", 0), ("#nobody/2", 2)])
+def test_an_address_that_was_typed_wrong_shows_a_slide(
+    run: Any, serving: Callable[[Path], Server], chromium: ModuleType, hash_: str, step: int
+) -> None:
+    with chromium.Page(chromium.find()) as page:
+        page.open(serving(run.results).address + hash_)
+        page.wait(f"{SHOWN} === 'seen' && {STEP} === 'Fixation {step} of 3'")
+        assert page.value(PROBLEM) == ""
+        assert page.complaints == []
+
+
 def test_help_opens_and_closes(page: Any) -> None:
     page.press("?")
     assert page.value("document.querySelector('#help').open")

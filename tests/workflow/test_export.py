@@ -31,6 +31,10 @@ def test_it_is_made_on_demand_for_every_slide(project: Project) -> None:
 
     assert "Nothing to be done" in project.finish("export")
     assert project.planned() == {}
+    (heat := project.results / "export" / f"{min(predicted)}.ome.tif").unlink()
+    assert project.planned("export") == {"export": 1, "export_batch": 1}
+    project.finish("export")
+    assert heat.exists()
     rows = [row | {"annotation": "" if row["slide"] == "p3_a" else row["annotation"]} for row in sheet_rows("data")]
     project.write_sheet(rows)
     assert project.planned("export")["export_batch"] == 1

@@ -54,9 +54,9 @@ def code(*parts):
 # A job lists in one file what it has made of its slides, so that the workflow has as many files as jobs, not as slides.
 # Nobody but this sees that one of them was deleted: a list that names what is gone goes as well, and is made again.
 LISTED = {
-    "overview": ["overview/{slide}.h5", "status/{slide}.json"],
-    "pictures": ["thumbnails/{slide}.jpg", "tissue/{slide}.png"],
-    "export": ["export/{slide}.geojson", "export/{slide}.xml"],
+    "overview": ["overview/{}.h5", "status/{}.json"],
+    "pictures": ["thumbnails/{}.jpg", "tissue/{}.png"],
+    "export": ["export/{}"],
 }
 if workflow.is_main_process:
     for stage, files in LISTED.items():

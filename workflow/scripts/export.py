@@ -14,4 +14,4 @@ with job(snakemake.log[0]):
         [Path(p) for p in snakemake.input.predictions],
         Path("results/export"),
     )
-    write_list(Path(snakemake.output[0]), digests)
+    write_list(Path(snakemake.output[0]), digests, "file")

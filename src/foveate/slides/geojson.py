@@ -23,13 +23,15 @@ from foveate.slides.marks import AREA, LINE, POINTS, Mark, Placed, number, shown
 from foveate.slides.outlines import Outline, Polygon
 from foveate.slides.polygons import enclosed, pieces
 
-ANNOTATIONS = ("annotation", "PathAnnotationObject", "unknown")  # objectType, also QuPath 0.2's, and its absence
+# objectType of what is no annotation: QuPath takes all else for one. QuPath 0.2 kept its names in the feature's id.
+LEGACY_OTHERS = ("PathDetectionObject", "PathCellObject", "PathTileObject", "TMACoreObject", "PathRootObject")
+OTHERS = ("detection", "cell", "tile", "tmaCore", "tma_core", "root", *LEGACY_OTHERS)
 GEOMETRIES = ("Polygon", "MultiPolygon", "LineString", "MultiLineString", "Point", "MultiPoint")
 
 
 def is_geojson(content: Any) -> bool:
     """Whether a JSON value means to be GeoJSON: QuPath writes a collection, a list of features or one feature."""
-    return (isinstance(content, list) and bool(content)) or (isinstance(content, dict) and "type" in content)
+    return isinstance(content, list) or (isinstance(content, dict) and "type" in content)
 
 
 def read_geojson(path: Path, content: Any, corner_l0: tuple[int, int] = (0, 0)) -> list[Placed]:
@@ -46,11 +48,11 @@ def read_geojson(path: Path, content: Any, corner_l0: tuple[int, int] = (0, 0)) 
         properties, geometry = feature.get("properties") or {}, feature.get("geometry")
         if not isinstance(properties, dict):
             raise FoveateError(f"{place}: properties are {shown(properties)}; expected an object")
-        if _object_type(feature, properties) not in ANNOTATIONS or geometry is None:
+        if _object_type(feature, properties) in OTHERS or geometry is None:
             continue
         kind, parts = _geometry(geometry, corner, place)
         group = _class(properties.get("classification"), place)
-        marks.append((place, Mark(group, kind, parts, str(properties.get("name", "")))))
+        marks.append((place, Mark(group, kind, parts, _name(properties))))
     return marks
 
 
@@ -70,8 +72,8 @@ def _nested(feature: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise FoveateError(f"{place}: the type is {shown(found)}; expected FeatureCollection or Feature")
     properties = feature.get("properties")
     if isinstance(properties, dict):
-        if "name" in properties:
-            place = f"{place} {properties['name']!r}"
+        if name := _name(properties):
+            place = f"{place} {name!r}"
         children = properties.get("childObjects", properties.get("children"))
     else:
         children = None
@@ -80,12 +82,18 @@ def _nested(feature: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _nested(child, f"{place}: child {position}")
 
 
+def _name(properties: dict[str, Any]) -> str:
+    name = properties.get("name")
+    return "" if name is None else str(name)
+
+
 def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """What QuPath calls the object; "annotation" where nothing is said, as other programs write it."""
     for name in ("objectType", "object_type", "type"):
-        if name in properties:
+        if properties.get(name) is not None:
             return str(properties[name])
-    # QuPath 0.2 kept it in the feature's id, where today there is a UUID
-    return identity if (identity := str(feature.get("id", ""))).startswith("Path") else "unknown"
+    identity = feature.get("id")  # today a UUID
+    return str(identity) if identity in LEGACY_OTHERS else "annotation"
 
 
 def _class(value: Any, place: str) -> str:

@@ -5,6 +5,7 @@ Vertices are (x, y) in level-0 pixels, where pixel (0, 0) covers [0, 1) x [0, 1)
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from foveate.slides.outlines import Polygon
 TISSUE, FIXATION, PATH, ATTENTION = "Tissue", "Fixation", "Path", "Attention"
 LESION, EXCLUSION = "Tumor", "Exclusion"
 HOLE = " hole"  # after a group's name: what is cut out of it, where a format's polygons have no holes
+DRAWN = re.compile(rf"({TISSUE}|{FIXATION}|{PATH}|{ATTENTION} \d+%)({HOLE})?", re.IGNORECASE)
 AREA, LINE, POINTS = "area", "line", "points"
 FARTHEST_L0 = 10**9  # a slide has some 10**5 pixels a side; what is farther out is no coordinate
 
@@ -48,8 +50,8 @@ Placed = tuple[str, Mark]
 
 
 def is_drawn(group: str) -> bool:
-    """Whether marks of this group are what foveate draws, and no annotation."""
-    return group.lower().split(" ")[0] in {word.lower() for word in (TISSUE, FIXATION, PATH, ATTENTION)}
+    """Whether marks of this group are what foveate draws, and no annotation: not what merely begins as these do."""
+    return DRAWN.fullmatch(group) is not None
 
 
 def number(value: Any, name: str, place: str) -> float:

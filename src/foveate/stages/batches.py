@@ -45,23 +45,26 @@ def holding(batched: Mapping[str, list[str]], slides: Iterable[str]) -> list[str
     return [name for name, own in batched.items() if not wanted.isdisjoint(own)]
 
 
-def write_list(path: Path, digests: Mapping[str, str]) -> None:
-    """Write what a batch has made: a row a slide, with a digest of its files, so that a change of one is seen."""
-    rows = ["slide\tsha256", *(f"{slide}\t{digest}" for slide, digest in digests.items())]
+def write_list(path: Path, digests: Mapping[str, str], head: str = "slide") -> None:
+    """Write what a batch has made: a row a slide, with a digest of its files, so that a change of one is seen.
+
+    head: what a row is, where it is no slide.
+    """
+    rows = [f"{head}\tsha256", *(f"{name}\t{digest}" for name, digest in digests.items())]
     write_text(path, "\n".join(rows) + "\n")
 
 
 def incomplete(lists: Path, results: Path, files: Iterable[str]) -> list[Path]:
     """The lists in a folder that name a slide of which a file is gone.
 
-    files: patterns of paths below `results` with {slide} in their last part.
+    files: patterns of paths below `results` with {} in their last part, for what begins a row.
     """
     places = [(results / Path(pattern).parent, Path(pattern).name) for pattern in files]
     there = [({entry.name for entry in os.scandir(folder)} if folder.exists() else set(), n) for folder, n in places]
     gone = []
     for path in sorted(lists.glob("*.tsv")):
         rows = path.read_text(encoding="utf-8").splitlines()[1:]
-        slides = [row.split("\t")[0] for row in rows]
-        if any(name.format(slide=slide) not in names for slide in slides for names, name in there):
+        listed = [row.split("\t")[0] for row in rows]
+        if any(pattern.format(name) not in names for name in listed for names, pattern in there):
             gone.append(path)
     return gone

@@ -24,9 +24,9 @@ def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path],
     """Write {slide}.geojson, {slide}.xml and {slide}.ome.tif of every slide into the folder `out`.
 
     overviews: folder of {slide}.h5. predictions: files of all folds; a slide that several of them have is shown as the
-    first one saw it. A slide that failed is left out; one that was not predicted has its tissue and annotation, and no
-    heat map. Returns slide -> digest of its GeoJSON. Raises FoveateError where an overview, an annotation or
-    predictions cannot be read.
+    first one saw it. A slide that failed has no files; one that was not predicted has its tissue and annotation, and no
+    heat map. What an earlier export wrote of it and does not hold any more is removed. Returns the names of the files,
+    each with its digest. Raises FoveateError where an overview, an annotation or predictions cannot be read.
     """
     files = Predictions(predictions)
     digests = {}
@@ -38,28 +38,30 @@ def run(samples: Sequence[Sample], overviews: Path, predictions: Sequence[Path],
         overview = read_overview(path)
         if overview is None:
             log.warning("%s: left out, its overview failed", sample.slide)
-            continue
-        _export(sample, overview, files, out / sample.slide)
-        digests[sample.slide] = sha256(_beside(out / sample.slide, GEOJSON))
+        made = [] if overview is None else _export(sample, overview, files, out)
+        for place in (out / f"{sample.slide}{suffix}" for suffix in (GEOJSON, ASAP, HEAT)):
+            if place in made:
+                digests[place.name] = sha256(place)
+            else:
+                place.unlink(missing_ok=True)
     return digests
 
 
-def _export(sample: Sample, overview: StoredOverview, files: Predictions, stem: Path) -> None:
+def _export(sample: Sample, overview: StoredOverview, files: Predictions, out: Path) -> list[Path]:
+    """Write the files of a slide. Returns them."""
+    geojson, asap, heat = (out / f"{sample.slide}{suffix}" for suffix in (GEOJSON, ASAP, HEAT))
     corner = overview.geometry.bounds_l0[:2]
     marks = tissue_marks(overview)
     attention = files.attention(sample.slide, "")
     if attention is not None:
         marks += attention_marks(overview, attention)
         levels, pixel_um = heat_levels(overview, attention)
-        write_ome_tiff(_beside(stem, HEAT), levels, pixel_um, "attention")
+        write_ome_tiff(heat, levels, pixel_um, "attention")
     if sample.annotation is not None:
         marks += lesion_marks(read_annotation(sample.annotation, corner), overview.geometry.mpp)
     fixations = files.of(sample.slide, "")
     if fixations is not None:
         marks += fixation_marks(overview, fixations)
-    write_text(_beside(stem, GEOJSON), geojson_text(marks, corner))
-    write_text(_beside(stem, ASAP), asap_xml(marks))
-
-
-def _beside(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)
+    write_text(geojson, geojson_text(marks, corner))
+    write_text(asap, asap_xml(marks))
+    return [geojson, asap] if attention is None else [geojson, asap, heat]

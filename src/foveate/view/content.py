@@ -30,10 +30,8 @@ from foveate.view.layers import lesion_layer, tissue_layer
 
 OPEN_SLIDES = 4
 CACHE_BYTES = 256 * 2**20
-NOT_SHOWN = {
-    "excluded": "The slide is excluded",
-    "failed": "The slide failed",
-}
+NOT_SHOWN = ("excluded", "failed")
+NO_OVERVIEW = ("it has no overview", "run the workflow again")  # reason and remedy
 
 
 class Content:
@@ -54,7 +52,10 @@ class Content:
         self._rows = {row.slide: row for row in read_slides(table)}
         staged = results / "patients.tsv"
         self._patients = {row.patient: row for row in read_patients(staged)} if staged.exists() else {}
-        files = [path for path in (results / "predictions").glob("*/*.h5") if not path.name.startswith(".")]
+        # those of a run with other folds stay where they are
+        folds = {row.fold for row in self._rows.values()}
+        found = (path for path in (results / "predictions").glob("*/*.h5") if not path.name.startswith("."))
+        files = [path for path in found if path.parent.name in folds]
         files.sort(key=lambda path: path.stat().st_mtime_ns)  # of what stands in two files, the newer counts
         self._predictions = Predictions(files)
         self._cache = openslide.OpenSlideCache(CACHE_BYTES)
@@ -85,12 +86,14 @@ class Content:
             "lesions": None,
             "fixations": None,
         }
-        overview = self._overview(name)
-        if row.state in NOT_SHOWN or overview is None:
+        if row.state == "excluded":  # its status, if it has one, is from before
+            return told | _problem(f"The slide is excluded: {row.reason}")
+        if row.state == "failed":
             reason, remedy = failure(row, status)
-            return told | {
-                "problem": {"reason": f"{NOT_SHOWN.get(row.state, 'No overview')}: {reason}", "remedy": remedy}
-            }
+            return told | _problem(f"The slide failed: {reason}", remedy)
+        overview = self._overview(name)
+        if overview is None:
+            return told | _problem(*NO_OVERVIEW)
         annotation = status.get("annotation")
         told["tissue"] = tissue_layer(overview)
         told["lesions"] = lesion_layer(overview, self._place(Path(annotation)) if annotation else None)
@@ -99,7 +102,7 @@ class Content:
         try:
             zoom = self._deep_zoom(name)
         except SlideError as error:
-            return told | {"problem": {"reason": error.reason, "remedy": error.remedy}}
+            return told | _problem(error.reason, error.remedy)
         width, height = zoom.size_l0
         told["image"] = {
             "width": width,
@@ -167,7 +170,7 @@ class Content:
     def _open(self, name: str) -> Slide:
         overview = self._overview(name)
         if overview is None:
-            raise SlideError(name, "it has no overview", "run the workflow again")
+            raise SlideError(name, *NO_OVERVIEW)
         path, geometry = self._place(overview.path), overview.geometry
         if not path.exists():
             remedy = "put it back, or start foveate view in the folder where the workflow ran"
@@ -189,6 +192,10 @@ def palette_css() -> str:
         for c in (palette.CLASS_COLOURS, palette.CLASS_COLOURS_DARK)
     )
     return f":root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n"
+
+
+def _problem(reason: str, remedy: str = "") -> dict[str, Any]:
+    return {"problem": {"reason": reason, "remedy": remedy}}
 
 
 def _line(row: SlideRow, patient: PatientRow | None) -> dict[str, Any]:

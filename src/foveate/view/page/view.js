@@ -226,11 +226,20 @@ viewer.addHandler("canvas-click", event => {
 viewer.addHandler("tile-load-failed", () => complain("A part of the slide cannot be read; the terminal says which."));
 addEventListener("hashchange", follow);
 
+function unquoted(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch { // an address that was cut off
+    return text;
+  }
+}
+
 function follow() {
-  const [slide, wanted] = location.hash.slice(1).split("/");
-  const row = rows.find(each => each.slide === decodeURIComponent(slide)) ?? rows.find(each => each.prediction) ?? rows[0];
-  if (row && row.slide !== told?.slide) show(row, Number(wanted) || 0);
-  else if (row) go(Number(wanted) || 0);
+  const [slide, fixation] = location.hash.slice(1).split("/").map(unquoted);
+  const row = rows.find(each => each.slide === slide) ?? rows.find(each => each.prediction) ?? rows[0];
+  const wanted = Math.trunc(Number(fixation)) || 0;
+  if (row && row.slide !== told?.slide) show(row, wanted);
+  else if (row) go(wanted);
 }
 
 try {
