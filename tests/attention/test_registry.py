@@ -90,13 +90,31 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         registry.make("location", {"hidden": 3})
 
 
+@pytest.mark.parametrize("spec", [5, None, ["lstm"], {"name": ["lstm"]}])
+def test_what_is_no_name_at_all_is_answered_in_the_same_way(spec: Any) -> None:
+    with pytest.raises(FoveateError, match=r"^core: no .*; known: gru, lstm, relu$"):
+        registry.make("core", spec)
+
+
 @pytest.mark.parametrize(
     ("kind", "spec", "text"),
     [
         ("core", {"name": "lstm", "unit": 3}, "core 'lstm' cannot be made with {'unit': 3}: .*unit"),
         ("location", {"name": "cells", "row": 2}, "location 'cells' cannot be made with {'row': 2}: .*row"),
         ("action", {"name": "dense"}, "action 'dense' cannot be made with {}: .*classes"),
-        ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: .*-1"),
+        ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: units: -1; expected"),
+        ("core", {"name": "lstm", "units": 2.5}, "units: 2.5; expected a whole number, at least 1"),
+        ("core", {"name": "relu", "units": "x"}, "units: 'x'; expected a whole number, at least 1"),
+        ("glimpse", {"name": "dense", "hidden": 0}, "hidden: 0; expected a whole number, at least 1"),
+        ("glimpse", {"name": "convolutional", "filters": 3}, "filters: 3; expected two whole numbers"),
+        ("glimpse", {"name": "convolutional", "filters": [3]}, "filters: .3.; expected two whole numbers"),
+        ("location", {"name": "gaussian", "std": 0}, "std: 0; expected a number above 0$"),
+        ("location", {"name": "gaussian", "std": 0.01, "learned": True}, "std: 0.01; expected a number above 0.02$"),
+        ("location", {"name": "cells", "rows": 0}, "rows: 0; expected a whole number"),
+        ("picker", {"name": "categorical", "hidden": 0.5}, "hidden: 0.5; expected a whole number"),
+        ("context", {"name": "convolutional", "px": 3}, "px: 3; expected a whole number, at least 4"),
+        ("stop", {"name": "bernoulli", "start": 0}, "start: 0; expected a number above 0 and below 1$"),
+        ("stop", {"name": "bernoulli", "start": 1}, "start: 1; expected a number above 0 and below 1$"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(kind: str, spec: dict[str, Any], text: str) -> None:

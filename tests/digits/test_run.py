@@ -83,7 +83,12 @@ def test_other_settings_in_the_same_folder_begin_anew(mnist_file: Path, tmp_path
 def group_of(task: str) -> Task:
     return dataclasses.replace(
         TASKS[task],
-        agent={**TASKS[task].agent, "steps": 3, "core": {"name": "gru", "units": 8}, "stop": {"name": "bernoulli", "start": 0.999}},
+        agent={
+            **TASKS[task].agent,
+            "steps": 3,
+            "core": {"name": "gru", "units": 8},
+            "stop": {"name": "bernoulli", "start": 0.999},
+        },
         recipe=Recipe(epochs=1, epoch=40, batch=20),
     )
 
