@@ -84,15 +84,16 @@ def test_a_part_that_is_saved_in_a_model_comes_back(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(FoveateError, match=r"^core: no 'rnn'; known: gru, lstm, relu$"):
+    assert {"gru", "lstm", "relu"} <= set(registry.names("core"))
+    with pytest.raises(FoveateError, match=f"^core: no 'rnn'; known: {', '.join(registry.names('core'))}$"):
         registry.make("core", "rnn")
-    with pytest.raises(FoveateError, match=r"^location: no None; known: cells, gaussian$"):
+    with pytest.raises(FoveateError, match=r"^location: no None; known: cells, gaussian"):
         registry.make("location", {"hidden": 3})
 
 
 @pytest.mark.parametrize("spec", [5, None, ["lstm"], {"name": ["lstm"]}])
 def test_what_is_no_name_at_all_is_answered_in_the_same_way(spec: Any) -> None:
-    with pytest.raises(FoveateError, match=r"^core: no .*; known: gru, lstm, relu$"):
+    with pytest.raises(FoveateError, match=r"^core: no .*; known: .*gru, lstm"):
         registry.make("core", spec)
 
 
@@ -122,13 +123,19 @@ def test_a_setting_that_does_not_fit_is_named(kind: str, spec: dict[str, Any], t
         registry.make(kind, spec)
 
 
-def test_a_new_part_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_part_is_one_class_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_array_agent: Callable[..., ArrayAgent]
+) -> None:
     monkeypatch.setattr(registry, "_PARTS", {kind: dict(made) for kind, made in registry._PARTS.items()})
 
     @registry.part("core", "clock")
     class Clock(keras.layers.SimpleRNNCell):
         pass
 
-    assert registry.names("core") == ["clock", "gru", "lstm", "relu"]
-    assert type(registry.make("core", {"name": "clock", "units": 2})) is Clock
+    assert "clock" in registry.names("core")
     assert keras.saving.get_registered_name(Clock) == "foveate>Clock"
+    agent = make_array_agent(core={"name": "clock", "units": 2})
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras", compile=False)
+    assert type(loaded.core) is Clock
+    assert loaded.core.units == 2
