@@ -40,7 +40,8 @@ class ArrayAgent(keras.Model):
     start : without a context the first glimpse lies uniformly within this far of the middle, 0 to 1, in x and in y,
         also of a random agent; a greedy one takes the middle.
     note : length of what is noted on each image of a group.
-    truncate : back-propagation through time reaches this many glimpses back at most. None: all.
+    truncate : back-propagation through time reaches this many glimpses back at most (Williams and Peng 1990): the
+        gradient ends after every so many. None: all.
     """
 
     def __init__(
