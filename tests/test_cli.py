@@ -55,7 +55,16 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["no_command"], ["samples"], ["samples", "--demo", "a", "--camelyon16", "b"], ["train", "--fold"]]
+    "arguments",
+    [
+        [],
+        ["no_command"],
+        ["samples"],
+        ["samples", "--demo", "a", "--camelyon16", "b"],
+        ["train", "--fold"],
+        ["digits", "mnist28", "--seed", "-1"],
+        ["digits", "mnist28", "--seed", "4294967296"],
+    ],
 )
 def test_wrong_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

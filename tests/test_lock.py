@@ -58,3 +58,9 @@ def test_a_lock_is_free_again_when_its_file_is_closed(lock: Path) -> None:
     for _ in range(2):
         with take(lock, wait=False):
             pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FoveateError, match=rf"^{tmp_path}/file/below: cannot be written to \(Not a directory\)$"):
+        take(tmp_path / "file" / "below" / "lock", wait=False)

@@ -105,13 +105,19 @@ def _digits_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("task", metavar="TASK", choices=DIGITS, help=", ".join(DIGITS))
     command.add_argument("--mnist", type=Path, metavar="FILE", help="mnist.npz (default: Keras downloads it)")
     command.add_argument("--out", type=Path, metavar="DIR", help="default: results/digits/TASK/SEED")
-    command.add_argument("--seed", type=int, default=1, help="default: 1")
+    command.add_argument("--seed", type=_seed, default=1, help="0 to 4294967295 (default: 1)")
     for name, what in (
         ("agent", 'the model\'s settings, for example \'{"steps": 7, "core": "gru"}\''),
         ("recipe", "how it is trained, for example '{\"epochs\": 2}'"),
         ("loss", 'parts of the hybrid loss, for example \'{"reward": "dense"}\''),
     ):
         command.add_argument(f"--{name}", metavar="JSON", default="{}", help=f"change {what}")
+
+
+def _seed(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, 0 to 4294967295")
+    return int(text)
 
 
 def _plan(options: argparse.Namespace) -> tuple[Config, Plan]:

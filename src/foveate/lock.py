@@ -16,10 +16,13 @@ def take(path: Path, *, wait: bool) -> TextIO:
     Raises
     ------
     FoveateError
-        If another process has it and `wait` is false.
+        If another process has it and `wait` is false, or if the file cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise FoveateError(f"{path.parent}: cannot be written to ({error.strerror})") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

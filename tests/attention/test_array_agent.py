@@ -375,12 +375,34 @@ def test_a_context_begins_the_state_of_a_path() -> None:
 
 
 def test_a_single_glimpse_leaves_nothing_to_choose() -> None:
-    with pytest.raises(FoveateError, match=r"^steps: 1; expected at least 2 glimpses$"):
+    with pytest.raises(FoveateError, match=r"^steps: 1; expected a whole number, at least 2$"):
         ArrayAgent(classes=2, steps=1, px=4)
 
 
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"steps": "six"}, "^steps: 'six'; expected a whole number, at least 2$"),
+        ({"steps": 2.0}, "^steps: 2.0; expected a whole number"),
+        ({"px": 0}, "^px: 0; expected a whole number, at least 1$"),
+        ({"scales": 0}, "^scales: 0; "),
+        ({"note": -1}, "^note: -1; "),
+        ({"truncate": 0}, "^truncate: 0; "),
+        ({"start": 1.5}, "^start: 1.5; expected a number, at least 0 and at most 1$"),
+        ({"start": "x"}, "^start: 'x'; "),
+        (
+            {"path": {"name": "gru", "units": 5}, "context": {"name": "convolutional", "units": 10}},
+            "^context: 10 units; expected 5, as of the path, whose state it begins$",
+        ),
+    ],
+)
+def test_a_setting_that_makes_no_agent_is_named(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(FoveateError, match=text):
+        ArrayAgent(**{"classes": 2, "steps": 2, "px": 4} | settings)
+
+
 def test_an_unknown_part_and_an_unknown_setting_are_named() -> None:
-    with pytest.raises(FoveateError, match=r"^core: no 'elman'; known: gru, lstm, relu$"):
+    with pytest.raises(FoveateError, match=r"^core: no 'elman'; known: .*gru, lstm"):
         ArrayAgent(classes=2, steps=2, px=4, path="elman")
     with pytest.raises(FoveateError, match=r"^stop 'bernoulli' cannot be made with {'hiden': 4}: "):
         ArrayAgent(classes=2, steps=2, px=4, stop={"name": "bernoulli", "hiden": 4})

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from foveate.attention.array_context import ArrayContext
+from foveate.errors import FoveateError
 
 
 def test_it_sees_the_brightest_block_of_each_4_x_4() -> None:
@@ -31,3 +32,8 @@ def test_blocks_make_the_longer_side_about_25_px(height: int, width: int, block:
     assert found.shape == (2, 5)
     assert np.abs(found).max() < 1
     assert np.abs(found[0] - found[1]).max() > 1e-4
+
+
+def test_an_image_of_which_nothing_would_be_left_is_refused() -> None:
+    with pytest.raises(FoveateError, match=r"^context: it sees 60 x 12 px as 15 x 3; expected at least 4 x 4$"):
+        ArrayContext(px=15).build((None, 12, 60, 1))

@@ -172,6 +172,20 @@ def test_a_choice_that_is_not_known_is_named(name: str, known: str) -> None:
         HybridLoss(**{name: "other"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("discount", 1.5, "at least 0 and at most 1"),
+        ("discount", float("nan"), "at least 0 and at most 1"),
+        ("price", -0.1, "a number, at least 0"),
+        ("reinforce", float("inf"), "a number, at least 0"),
+    ],
+)
+def test_a_number_that_makes_no_loss_is_named(name: str, value: float, text: str) -> None:
+    with pytest.raises(FoveateError, match=f"^{name}: {value}; expected .*{text}$"):
+        HybridLoss(**{name: value})
+
+
 def test_a_single_copy_has_no_others_to_be_compared_with(make_array_agent: Make) -> None:
     with pytest.raises(FoveateError, match=r"^compare: copies, with 1 of each row; expected at least 2$"):
         ArrayLearner(make_array_agent(), HybridLoss(compare="copies"))

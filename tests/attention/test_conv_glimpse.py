@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 from keras import ops
 
 from foveate.attention.registry import make
+from foveate.errors import FoveateError
 
 
 def test_what_is_multiplied_by_where() -> None:
@@ -26,3 +28,8 @@ def test_where_begins_as_1_in_the_middle_so_that_what_is_seen_counts() -> None:
     glimpse = make("glimpse", {"name": "convolutional", "filters": [2, 2], "features": 4})
     glimpse.build((None, 1, 4, 4, 1), (None, 2))
     np.testing.assert_array_equal(np.asarray(glimpse.where(ops.zeros((1, 2)))), np.ones((1, 4)))
+
+
+def test_a_square_of_one_pixel_is_too_small() -> None:
+    with pytest.raises(FoveateError, match=r"^px: 1; expected at least 2, for the maxima"):
+        make("glimpse", "convolutional").build((None, 2, 1, 1, 1), (None, 2))

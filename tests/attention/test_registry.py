@@ -84,10 +84,17 @@ def test_a_part_that_is_saved_in_a_model_comes_back(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(FoveateError, match=r"^core: no 'rnn'; known: gru, lstm, relu$"):
+    assert {"gru", "lstm", "relu"} <= set(registry.names("core"))
+    with pytest.raises(FoveateError, match=f"^core: no 'rnn'; known: {', '.join(registry.names('core'))}$"):
         registry.make("core", "rnn")
-    with pytest.raises(FoveateError, match=r"^location: no None; known: cells, gaussian$"):
+    with pytest.raises(FoveateError, match=r"^location: no None; known: cells, gaussian"):
         registry.make("location", {"hidden": 3})
+
+
+@pytest.mark.parametrize("spec", [5, None, ["lstm"], {"name": ["lstm"]}])
+def test_what_is_no_name_at_all_is_answered_in_the_same_way(spec: Any) -> None:
+    with pytest.raises(FoveateError, match=r"^core: no .*; known: .*gru, lstm"):
+        registry.make("core", spec)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,19 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
         ("core", {"name": "lstm", "unit": 3}, "core 'lstm' cannot be made with {'unit': 3}: .*unit"),
         ("location", {"name": "cells", "row": 2}, "location 'cells' cannot be made with {'row': 2}: .*row"),
         ("action", {"name": "dense"}, "action 'dense' cannot be made with {}: .*classes"),
-        ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: .*-1"),
+        ("core", {"name": "gru", "units": -1}, "core 'gru' cannot be made with {'units': -1}: units: -1; expected"),
+        ("core", {"name": "lstm", "units": 2.5}, "units: 2.5; expected a whole number, at least 1"),
+        ("core", {"name": "relu", "units": "x"}, "units: 'x'; expected a whole number, at least 1"),
+        ("glimpse", {"name": "dense", "hidden": 0}, "hidden: 0; expected a whole number, at least 1"),
+        ("glimpse", {"name": "convolutional", "filters": 3}, "filters: 3; expected two whole numbers"),
+        ("glimpse", {"name": "convolutional", "filters": [3]}, "filters: .3.; expected two whole numbers"),
+        ("location", {"name": "gaussian", "std": 0}, "std: 0; expected a number above 0$"),
+        ("location", {"name": "gaussian", "std": 0.01, "learned": True}, "std: 0.01; expected a number above 0.02$"),
+        ("location", {"name": "cells", "rows": 0}, "rows: 0; expected a whole number"),
+        ("picker", {"name": "categorical", "hidden": 0.5}, "hidden: 0.5; expected a whole number"),
+        ("context", {"name": "convolutional", "px": 3}, "px: 3; expected a whole number, at least 4"),
+        ("stop", {"name": "bernoulli", "start": 0}, "start: 0; expected a number above 0 and below 1$"),
+        ("stop", {"name": "bernoulli", "start": 1}, "start: 1; expected a number above 0 and below 1$"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(kind: str, spec: dict[str, Any], text: str) -> None:
@@ -104,13 +123,19 @@ def test_a_setting_that_does_not_fit_is_named(kind: str, spec: dict[str, Any], t
         registry.make(kind, spec)
 
 
-def test_a_new_part_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_part_is_one_class_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_array_agent: Callable[..., ArrayAgent]
+) -> None:
     monkeypatch.setattr(registry, "_PARTS", {kind: dict(made) for kind, made in registry._PARTS.items()})
 
     @registry.part("core", "clock")
     class Clock(keras.layers.SimpleRNNCell):
         pass
 
-    assert registry.names("core") == ["clock", "gru", "lstm", "relu"]
-    assert type(registry.make("core", {"name": "clock", "units": 2})) is Clock
+    assert "clock" in registry.names("core")
     assert keras.saving.get_registered_name(Clock) == "foveate>Clock"
+    agent = make_array_agent(core={"name": "clock", "units": 2})
+    agent.save(tmp_path / "agent.keras")
+    loaded = keras.saving.load_model(tmp_path / "agent.keras", compile=False)
+    assert type(loaded.core) is Clock
+    assert loaded.core.units == 2

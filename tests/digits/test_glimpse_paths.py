@@ -8,7 +8,8 @@ from foveate.digits.glimpse_paths import GlimpsePaths
 
 def paths(images: np.ndarray, where: np.ndarray, picked: np.ndarray, px: int, scales: int) -> GlimpsePaths:
     chances = np.full((*picked.shape, 2), 0.5)
-    return GlimpsePaths(images, where, picked, chances, np.zeros(len(images), int), ("a", "b"), px, scales)
+    taken, labels = np.full(len(images), picked.shape[1]), np.zeros(len(images), int)
+    return GlimpsePaths(images, where, picked, chances, taken, labels, ("a", "b"), px, scales)
 
 
 def test_a_glimpse_by_hand() -> None:
@@ -39,7 +40,7 @@ def test_a_glimpse_is_what_the_sensor_sees() -> None:
 def test_the_answer_is_the_most_probable_class() -> None:
     chances = np.array([[[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]]])
     images, where, picked = np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 2, 2)), np.zeros((1, 2), int)
-    found = GlimpsePaths(images, where, picked, chances, np.array([0]), ("a", "b", "c"), 2, 1)
+    found = GlimpsePaths(images, where, picked, chances, np.array([2]), np.array([0]), ("a", "b", "c"), 2, 1)
     assert (found.answer(0, 0), found.answer(0, 1)) == ((0, 0.7), (2, 0.6))
     assert found.steps == 2
 
@@ -52,11 +53,13 @@ def test_the_answer_is_the_most_probable_class() -> None:
         ("where", (3, 5, 3)),
         ("where", (3, 4, 2)),
         ("probabilities", (3, 5, 3)),
+        ("taken", (3, 5)),
         ("labels", (2,)),
     ],
 )
 def test_shapes_that_do_not_belong_together(name: str, shape: tuple[int, ...]) -> None:
-    shapes = {"images": (3, 1, 4, 4), "where": (3, 5, 2), "picked": (3, 5), "probabilities": (3, 5, 2), "labels": (3,)}
+    shapes = {"images": (3, 1, 4, 4), "where": (3, 5, 2), "picked": (3, 5), "probabilities": (3, 5, 2)}
+    shapes |= {"taken": (3,), "labels": (3,)}
     made = {key: np.zeros(shape if key == name else size) for key, size in shapes.items()}
     with pytest.raises(ValueError, match=f"{name}: expected the shape"):
         GlimpsePaths(**made, names=("a", "b"), px=2, scales=1)

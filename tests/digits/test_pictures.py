@@ -34,14 +34,16 @@ def paths(
     side: int = 20,
     px: int = 4,
     scales: int = 1,
+    taken: tuple[int, ...] | None = None,
 ) -> GlimpsePaths:
-    """`copies` times the same example, in plain grey images of side x side px."""
+    """`copies` times the same example, in plain grey images of side x side px; `taken` of its fixations, or all."""
     count = max(picked) + 1
     return GlimpsePaths(
         np.full((copies, count, side, side), GROUND, np.uint8),
         np.repeat(np.array([where]), copies, 0),
         np.repeat(np.array([picked]), copies, 0),
         np.repeat(np.array([chances]), copies, 0),
+        np.array(taken or copies * [len(picked)]),
         np.full(copies, label),
         ("one", "two"),
         px,
@@ -180,6 +182,26 @@ def test_a_frame_has_the_squares_of_all_scales_of_its_fixation() -> None:
     edges = np.flatnonzero(row) / side
     for edge in (0.1, 0.3, 0.4, 0.6, 0.7, 0.9):
         assert np.abs(edges - edge).min() < 0.02
+
+
+def test_what_comes_after_a_stop_is_not_shown() -> None:
+    path = [(-0.5, 0), (0, 0), (0.5, 0)], [0, 0, 0], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    for taken, shown, absent in ((1, RIGHT, WRONG), (3, WRONG, RIGHT)):
+        found = paths(*path, taken=(taken,))
+        frames = path_animation(found)
+        assert len(frames) == taken
+        for picture in (path_figure(found), frames[-1]):
+            assert of_colour(picture, shown).any()  # by the answer after the last fixation
+            assert not of_colour(picture, absent).any()
+        assert of_colour(path_figure(found), RAMP[-1]).any() == (taken == 3)
+
+
+def test_an_example_that_is_done_waits_for_the_others() -> None:
+    found = paths([(-0.5, 0), (0.5, 0)], [0, 0], [[0.9, 0.1], [0.2, 0.8]], copies=2, taken=(1, 2))
+    first, last = (np.asarray(frame) for frame in path_animation(found))
+    middle = first.shape[1] // 2
+    np.testing.assert_array_equal(first[:, :middle], last[:, :middle])
+    assert (first[:, middle:] != last[:, middle:]).any()
 
 
 def test_bars_are_as_long_as_the_probabilities() -> None:

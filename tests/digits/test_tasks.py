@@ -71,8 +71,8 @@ def test_settings_change_what_they_name() -> None:
         ('{"glimpses": 7}', "{}", '--agent {"glimpses": 7}: expected an object with keys among steps, px'),
         ("{}", '{"prize": 1}', "keys among classification, every_step"),
         ("{}", '{"reinforce": "much"}', "--loss: reinforce: 'much'; expected a number"),
-        ("{}", '{"every_step": 1}', "--loss: every_step: 1; expected bool"),
-        ("{}", '{"reward": "sparse"}', "reward: 'sparse'; expected one of terminal, dense"),
+        ("{}", '{"every_step": 1}', "--loss: every_step: 1; expected true or false"),
+        ("{}", '{"reward": "sparse"}', "--loss: reward: 'sparse'; expected one of terminal, dense"),
     ],
 )
 def test_settings_that_are_not_there_are_named(agent: str, loss: str, said: str) -> None:
@@ -81,7 +81,18 @@ def test_settings_that_are_not_there_are_named(agent: str, loss: str, said: str)
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("recipe", ['{"epochs": 0}', '{"epoch": 100}', '{"copies": 0}'])
-def test_a_recipe_without_a_step_is_refused(recipe: str) -> None:
-    with pytest.raises(FoveateError, match="expected at least 1 epoch of at least one batch"):
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ('{"epochs": 0}', "epochs: 0; expected a whole number, at least 1"),
+        ('{"epoch": 100}', "epoch: 100; expected a whole number, at least 128"),
+        ('{"copies": 0}', "copies: 0; expected a whole number, at least 1"),
+        ('{"shift": -1}', "shift: -1; expected a whole number, at least 0"),
+        ('{"rate": -1}', "rate: -1; expected a number above 0"),
+        ('{"rate": NaN}', "rate: nan; expected a number above 0"),
+        ('{"clip": 0}', "clip: 0; expected a number above 0"),
+    ],
+)
+def test_a_recipe_that_trains_nothing_is_refused(recipe: str, said: str) -> None:
+    with pytest.raises(FoveateError, match=f"^--recipe: {said}"):
         changed(TASKS["mnist28"], agent="{}", recipe=recipe, loss="{}")

@@ -13,6 +13,7 @@ from foveate.attention.array_memory import Memory, detached, recall, remember
 from foveate.attention.array_sensor import ArraySensor
 from foveate.attention.policy import NEVER
 from foveate.attention.registry import PACKAGE, Spec, make
+from foveate.attention.settings import at_least, whole
 from foveate.errors import FoveateError
 
 EXPLORE = ("sampled", "greedy", "random")
@@ -36,9 +37,11 @@ class ArrayAgent(keras.Model):
     context : the network that looks at the whole image and begins the path's state; it needs a path. None: the path
         begins with zeros and the first glimpse is at the middle.
     stop : the network that may stop before T glimpses. None: it never does.
-    start : the first glimpse lies uniformly within this far of the middle, 0 to 1; a greedy agent takes the middle.
+    start : without a context the first glimpse lies uniformly within this far of the middle, 0 to 1, in x and in y,
+        also of a random agent; a greedy one takes the middle.
     note : length of what is noted on each image of a group.
-    truncate : back-propagation through time reaches this many glimpses back at most. None: all.
+    truncate : back-propagation through time reaches this many glimpses back at most (Williams and Peng 1990): the
+        gradient ends after every so many. None: all.
     """
 
     def __init__(
@@ -65,8 +68,12 @@ class ArrayAgent(keras.Model):
         super().__init__(**kwargs)
         if context is not None and path is None:
             raise FoveateError("context: it begins the state of a second core; expected a core's name for path")
-        if steps < 2:
-            raise FoveateError(f"steps: {steps}; expected at least 2 glimpses")
+        counts = {"classes": classes, "px": px, "scales": scales, "note": note, "truncate": truncate}
+        for name, count in counts.items():
+            if name != "truncate" or count is not None:
+                whole(name, count)
+        whole("steps", steps, 2)  # a single glimpse leaves nothing to choose
+        at_least("start", start, 0, 1)
         self.settings: dict[str, Any] = {
             "classes": classes, "steps": steps, "px": px, "scales": scales, "glimpse": glimpse, "core": core,
             "location": location, "picker": picker, "path": path, "context": context, "stop": stop, "action": action,
@@ -81,6 +88,10 @@ class ArrayAgent(keras.Model):
         self.picker = make("picker", picker, "picker")
         self.path_core = None if path is None else make("core", path, "path_core")
         self.context_network = None if context is None else make("context", context, "context_network")
+        if self.context_network is not None and self.path_core is not None:
+            given, wanted = self.context_network.units, self.path_core.units
+            if given != wanted:
+                raise FoveateError(f"context: {given} units; expected {wanted}, as of the path, whose state it begins")
         self.stop_network = None if stop is None else make("stop", stop, "stop_network")
         self.note_network = keras.layers.Dense(note, activation="relu", name="note_network")
         self.group_network = keras.layers.Dense(2 * note, activation="relu", name="group_network")
@@ -119,7 +130,7 @@ class ArrayAgent(keras.Model):
 
         inputs: images (B, N, H, W, C) uint8. Optional: present (B, N) bool, False where a group has fewer images;
         allowed (B, N, cells) bool, where the location is a cell, at least one an image.
-        explore: sampled, greedy, or random, which is uniform over places and images and never stops.
+        explore: sampled, greedy, or random, whose choices are uniform over places and images and which never stops.
 
         Returns logits (R, T, K) after each glimpse; where (R, T, 2) x, y in [-1, 1]; picked (R, T); looked (R, T),
         1 for glimpses up to the stop; with a stop network stop (R, T), its logits after each glimpse. A rollout is made

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from foveate.attention.registry import part
+from foveate.attention.settings import pair, whole
+from foveate.errors import FoveateError
 
 
 @part("context", "convolutional")
@@ -21,6 +23,9 @@ class ArrayContext(keras.layers.Layer):
 
     def __init__(self, units: int = 256, px: int = 25, filters: tuple[int, int] = (16, 32), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        whole("units", units)
+        whole("px", px, 4)
+        pair("filters", filters)
         self.units, self.px, self.filters = units, px, tuple(filters)
         conv = keras.layers.Conv2D
         self.inner = conv(self.filters[0], 3, padding="same", activation="relu", name="inner")
@@ -31,6 +36,8 @@ class ArrayContext(keras.layers.Layer):
         _, height, width, channels = (int(n or 0) for n in images_shape)
         block = self._block(height, width)
         down, across = height // block, width // block
+        if min(down, across) < 4:
+            raise FoveateError(f"context: it sees {width} x {height} px as {across} x {down}; expected at least 4 x 4")
         self.inner.build((None, down, across, channels))
         self.outer.build((None, down // 2, across // 2, self.filters[0]))
         self.out.build((None, (down // 4) * (across // 4) * self.filters[1]))

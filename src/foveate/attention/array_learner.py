@@ -8,6 +8,7 @@ from keras import ops
 
 from foveate.attention import losses
 from foveate.attention.array_agent import ArrayAgent
+from foveate.attention.settings import at_least
 from foveate.errors import FoveateError
 
 PARTS = ("classification", "reinforce", "baseline_error", "entropy", "accuracy", "glimpses")
@@ -50,6 +51,9 @@ class HybridLoss:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise FoveateError(f"{name}: {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        at_least("discount", self.discount, 0, 1)
+        for name in ("price", "reinforce", "baseline", "entropy"):
+            at_least(name, getattr(self, name), 0)
 
     def rows(self, label: Any, rollout: dict[str, Any], copies: int = 1) -> dict[str, Any]:
         """Each part, a number a row (R,), by name, and `total`. label (R,); see `ArrayAgent.call` for the rollout."""

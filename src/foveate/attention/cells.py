@@ -7,6 +7,7 @@ from keras import ops
 
 from foveate.attention.policy import NEVER, chosen
 from foveate.attention.registry import part
+from foveate.attention.settings import whole
 
 HEIGHT = 4.0  # of the inhibition before training: the surroundings become e^4 times less likely
 
@@ -27,6 +28,8 @@ class CellLocation(keras.layers.Layer):
 
     def __init__(self, rows: int = 8, columns: int = 8, hidden: int = 128, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        for name, value in (("rows", rows), ("columns", columns), ("hidden", hidden)):
+            whole(name, value)
         self.rows, self.columns, self.hidden = rows, columns, hidden
         start = keras.initializers.Constant(HEIGHT)
         self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")

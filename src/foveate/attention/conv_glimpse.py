@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from foveate.attention.registry import part
+from foveate.attention.settings import pair, whole
+from foveate.errors import FoveateError
 
 
 @part("glimpse", "convolutional")
@@ -22,6 +24,8 @@ class ConvGlimpse(keras.layers.Layer):
 
     def __init__(self, filters: tuple[int, int] = (32, 64), features: int = 256, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        pair("filters", filters)
+        whole("features", features)
         self.filters, self.features = tuple(filters), features
         conv = keras.layers.Conv2D
         self.inner = conv(self.filters[0], 3, padding="same", activation="relu", name="inner")
@@ -31,6 +35,8 @@ class ConvGlimpse(keras.layers.Layer):
 
     def build(self, pixels_shape: tuple[int | None, ...], where_shape: tuple[int | None, ...]) -> None:
         _, scales, px, _, channels = (int(n or 0) for n in pixels_shape)
+        if px < 2:
+            raise FoveateError(f"px: {px}; expected at least 2, for the maxima of the convolutional glimpse network")
         self.inner.build((None, px, px, scales * channels))
         self.outer.build((None, px, px, self.filters[0]))
         self.what.build((None, (px // 2) ** 2 * self.filters[1]))

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from foveate.attention.registry import part
+from foveate.attention.settings import whole
 
 
 @part("glimpse", "dense")
@@ -20,6 +21,8 @@ class DenseGlimpse(keras.layers.Layer):
 
     def __init__(self, hidden: int = 128, features: int = 256, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        whole("hidden", hidden)
+        whole("features", features)
         self.hidden, self.features = hidden, features
         self.what = keras.layers.Dense(hidden, activation="relu", name="what")
         self.where = keras.layers.Dense(hidden, activation="relu", name="where")

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from foveate.attention.registry import part
+from foveate.attention.settings import above, whole
 
 LEAST_STD = 0.02
 
@@ -21,12 +22,14 @@ class GaussianLocation(keras.layers.Layer):
     Parameters
     ----------
     hidden : units of the hidden layer.
-    std : standard deviation of x and y; where it is learned, its start.
+    std : standard deviation of x and y, above 0; where it is learned, its start, above `LEAST_STD`.
     learned : whether the state decides it.
     """
 
     def __init__(self, hidden: int = 128, std: float = 0.1, learned: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        whole("hidden", hidden)
+        above("std", std, LEAST_STD if learned else 0)
         self.hidden, self.std, self.learned = hidden, std, learned
         self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")
         self.mean = keras.layers.Dense(2, activation="tanh", name="mean")

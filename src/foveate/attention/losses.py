@@ -14,7 +14,10 @@ LEAST_LOG_P = -50.0  # what has no mass at all costs much, and not infinitely mu
 
 
 def cross_entropy(logits_t: Any, label: Any) -> Any:
-    """-log p_t(label), mean over steps: every fixation must be ready to answer. logits_t (B, T, K), label (B,)."""
+    """-log p_t(label), mean over steps: every fixation must be ready to answer (Mnih et al. 2014, section 3.2).
+
+    logits_t (B, T, K), label (B,).
+    """
     return -ops.mean(log_likelihood(logits_t, label), axis=1)
 
 
@@ -43,14 +46,17 @@ def last_looked(x_t: Any, looked_t: Any) -> Any:
 
 
 def dense_rewards(logits_t: Any, label: Any) -> Any:
-    """r_t = log p_t(label) - log p_{t-1}(label), (B, T), with p_0 uniform. Detached."""
+    """r_t = log p_t(label) - log p_{t-1}(label), (B, T), with p_0 uniform: a potential's change (Ng et al. 1999).
+
+    logits_t (B, T, K), label (B,). Detached.
+    """
     log_p = ops.stop_gradient(log_likelihood(logits_t, label))
     before = ops.full_like(log_p[:, :1], -math.log(logits_t.shape[-1]))
     return log_p - ops.concatenate([before, log_p[:, :-1]], axis=1)
 
 
 def discounted_returns(r_t: Any, discount: float) -> Any:
-    """G_t = r_t + discount * G_{t+1}, (B, T). r_t is the reward that the fixation t brought."""
+    """G_t = r_t + discount * G_{t+1}, (B, T) (Sutton and Barto 2018, eq. 3.9). r_t is what the fixation t brought."""
     steps = [r_t[:, -1]]
     for t in range(r_t.shape[1] - 2, -1, -1):
         steps.append(r_t[:, t] + discount * steps[-1])
@@ -102,6 +108,7 @@ def _numbers(x_t: Any) -> Any:
 def advantages(returns_t: Any, baseline_t: Any, weight: Any) -> Any:
     """(G_t - b_t), detached, normalised to mean 0 and deviation 1 over what has weight 1. (B, T).
 
+    The baseline is Williams' (1992), the normalisation Mnih and Gregor's (2014).
     weight: (B, T) or (B, 1).
     """
     raw = ops.stop_gradient(returns_t - baseline_t)
@@ -113,17 +120,20 @@ def advantages(returns_t: Any, baseline_t: Any, weight: Any) -> Any:
 
 
 def reinforce(log_pi_t: Any, advantage_t: Any) -> Any:
-    """-A_t log pi(a_t), mean over steps. The gradient flows into log pi alone. Both (B, T)."""
+    """-A_t log pi(a_t), mean over steps (Williams 1992). The gradient flows into log pi alone. Both (B, T)."""
     return -ops.mean(log_pi_t * ops.stop_gradient(advantage_t), axis=1)
 
 
 def baseline_error(returns_t: Any, baseline_t: Any) -> Any:
-    """(G_t - b_t)^2, mean over steps. The gradient flows into b alone. Both (B, T)."""
+    """(G_t - b_t)^2, mean over steps (Mnih et al. 2014, section 3.2). The gradient flows into b alone. Both (B, T)."""
     return ops.mean((ops.stop_gradient(returns_t) - baseline_t) ** 2, axis=1)
 
 
 def entropy(log_p_t: Any) -> Any:
-    """-sum_n p log p of each step's distribution over cells, mean over steps. log_p_t (B, T, N)."""
+    """-sum_n p log p of each step's distribution over cells, mean over steps (Williams and Peng 1991).
+
+    log_p_t (B, T, N).
+    """
     return -ops.mean(ops.sum(ops.exp(log_p_t) * log_p_t, axis=-1), axis=1)
 
 
@@ -139,7 +149,10 @@ def guidance(log_p_t: Any, target_t: Any) -> Any:
 
 
 def average_copies(logits_t: Any, copies: int) -> Any:
-    """log of the mean probability over copies: (B * M, T, K), the copies of a row side by side, to (B, T, K)."""
+    """log of the mean probability over copies (Ba et al. 2015, Monte-Carlo averaging).
+
+    (B * M, T, K), the copies of a row side by side, to (B, T, K).
+    """
     log_p = ops.log_softmax(logits_t, axis=-1)
     grouped = ops.reshape(log_p, (-1, copies, *logits_t.shape[1:]))
     return ops.logsumexp(grouped, axis=1) - math.log(copies)

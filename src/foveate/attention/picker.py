@@ -8,6 +8,7 @@ from keras import ops
 from foveate.attention.cells import gumbel
 from foveate.attention.policy import NEVER, chosen
 from foveate.attention.registry import part
+from foveate.attention.settings import whole
 
 
 @part("picker", "categorical")
@@ -24,6 +25,7 @@ class Picker(keras.layers.Layer):
 
     def __init__(self, hidden: int = 64, even: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        whole("hidden", hidden)
         self.hidden, self.even = hidden, even
         self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")
         start = "zeros" if even else "glorot_uniform"

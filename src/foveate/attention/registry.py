@@ -43,13 +43,12 @@ def make(kind: str, spec: Spec, label: str | None = None, **given: Any) -> Any:
 
     Raises FoveateError, naming what there is, for a name or a setting that is not known.
     """
-    settings = {"name": spec} if isinstance(spec, str) else dict(spec)
+    settings = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = settings.pop("name", None)
-    try:
-        maker = _PARTS[kind][name]  # type: ignore[index]
-    except KeyError:
-        raise FoveateError(f"{kind}: no {name!r}; known: {', '.join(names(kind))}") from None
+    if not isinstance(name, str) or name not in names(kind):
+        raise FoveateError(f"{kind}: no {name!r}; known: {', '.join(names(kind))}")
+    maker = _PARTS[kind][name]
     try:
         return maker(**settings, **given, name=label or f"{kind}_{name}")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, FoveateError) as error:
         raise FoveateError(f"{kind} {name!r} cannot be made with {settings}: {error}") from None

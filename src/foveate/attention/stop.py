@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from foveate.attention.registry import part
+from foveate.attention.settings import above, whole
 
 
 @part("stop", "bernoulli")
@@ -16,11 +17,13 @@ class StopNetwork(keras.layers.Layer):
     Parameters
     ----------
     hidden : units of the hidden layer.
-    start : p before training, at any state; small, so that the other parts can learn first.
+    start : p before training, at any state, between 0 and 1; small, so that the other parts can learn first.
     """
 
     def __init__(self, hidden: int = 64, start: float = 0.02, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        whole("hidden", hidden)
+        above("start", start, 0, 1)
         self.hidden, self.start = hidden, start
         bias = keras.initializers.Constant(-math.log(1 / start - 1))
         self.inner = keras.layers.Dense(hidden, activation="relu", name="inner")

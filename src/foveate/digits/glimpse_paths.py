@@ -12,14 +12,16 @@ class GlimpsePaths:
 
     images: (B, N, H, W) uint8, grey. where: (B, T, 2), places (x, y); -1 is the left and upper edge, 1 the right and
     lower one. picked: (B, T), the image of each fixation. probabilities: (B, T, K), of the classes after it.
-    labels: (B,). names: K names of classes. px, scales: of the sensor, whose square k is px * 2^k image pixels wide.
-    Raises ValueError when the shapes do not belong together.
+    taken: (B,), after how many of the fixations the agent stopped, 1 to T. labels: (B,). names: K names of classes.
+    px, scales: of the sensor, whose square k is px * 2^k image pixels wide. Raises ValueError when the shapes do not
+    belong together.
     """
 
     images: NDArray[np.uint8]
     where: NDArray[np.floating]
     picked: NDArray[np.integer]
     probabilities: NDArray[np.floating]
+    taken: NDArray[np.integer]
     labels: NDArray[np.integer]
     names: tuple[str, ...]
     px: int
@@ -32,6 +34,7 @@ class GlimpsePaths:
         for name, shape in (
             ("where", (count, steps, 2)),
             ("probabilities", (count, steps, len(self.names))),
+            ("taken", (count,)),
             ("labels", (count,)),
         ):
             if getattr(self, name).shape != shape:

@@ -29,7 +29,8 @@ def error_rates(looks: dict[str, Rollouts], batch: Batch) -> dict[str, dict[str,
     """Of each way to look: `error`, share of wrong answers; `glimpses`, mean number of an image or a group.
 
     sampled is the mean over `COPIES` single samples; m10 the answer of their mean probability; random uses as many
-    glimpses as the agent may, at uniformly random places of uniformly random images.
+    glimpses as the agent may, at uniformly random places of uniformly random images, but for the first one, which lies
+    where a sampled one does if no network chooses it.
     """
     images, labels = batch
     found: dict[str, dict[str, float]] = {}

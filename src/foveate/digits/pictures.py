@@ -38,7 +38,7 @@ def path_figure(paths: GlimpsePaths, count: int = 16, width: int = 1320) -> Imag
     """The first `count` examples with their paths, as many in a row as fit in `width` px, one at least.
 
     Fixations are numbered points in colours that run from blue to orange, each with its finest square; the title
-    is green where the last answer is right and red where it is wrong.
+    is green where the last answer is right and red where it is wrong. What comes after a stop is not shown.
     """
     cells = [_figure_cell(paths, example) for example in range(min(count, len(paths.labels)))]
     return _grid(cells, width)
@@ -53,10 +53,15 @@ def path_animation(paths: GlimpsePaths, count: int = 4, width: int = 1600) -> li
     """One frame a fixation of the first `count` examples, as many in a row as fit in `width` px, one at least.
 
     Of each: the path so far with all squares of the sensor; what it sees in them, finest first; and the
-    probabilities of the classes after it, with the label's name in bright ink.
+    probabilities of the classes after it, with the label's name in bright ink. An example that the agent is done with
+    stays as it is, and the last frame is that of the longest path.
     """
     shown = range(min(count, len(paths.labels)))
-    return [_grid([_animation_cell(paths, example, step) for example in shown], width) for step in range(paths.steps)]
+    last = [int(paths.taken[example]) - 1 for example in shown]
+    return [
+        _grid([_animation_cell(paths, example, min(step, last[example])) for example in shown], width)
+        for step in range(max(last) + 1)
+    ]
 
 
 def write_png(path: Path, picture: Image.Image) -> None:
@@ -77,13 +82,13 @@ def write_gif(path: Path, frames: Sequence[Image.Image], ms: int = 800, last_ms:
 
 def _figure_cell(paths: GlimpsePaths, example: int) -> Image.Image:
     picture = _images(paths, example)
-    marked = picture.copy()
-    for step in range(paths.steps):
+    marked, taken = picture.copy(), int(paths.taken[example])
+    for step in range(taken):
         _outline(marked, paths, example, step, scale=0, width=3)
-    _lines(marked, paths, example, paths.steps)
+    _lines(marked, paths, example, taken)
     picture = Image.blend(picture, marked, 0.7)
-    _points(picture, paths, example, range(paths.steps))
-    return _titled(picture, paths, example, paths.steps - 1)
+    _points(picture, paths, example, range(taken))
+    return _titled(picture, paths, example, taken - 1)
 
 
 def _animation_cell(paths: GlimpsePaths, example: int, step: int) -> Image.Image:

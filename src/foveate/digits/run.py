@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ SHOWN = 16
 def run(name: str, task: Task, mnist: Path | None, seed: int, out: Path, *, show: bool) -> dict[str, Any]:
     """Train on a task to the end and evaluate once. Returns what results.json holds.
 
-    Goes on where an earlier run in the same folder was stopped; what is finished is not done again. Writes into
-    `out`: results.json, agent.keras, paths.png, paths.gif, history.json, tensorboard/, checkpoint/.
+    Goes on where an earlier run in the same folder was stopped; what is finished is not done again; a run with other
+    settings is replaced, with a warning. Writes into `out`: results.json, agent.keras, paths.png, paths.gif,
+    history.json, tensorboard/, checkpoint/.
     """
     with lock.take(out / ".lock", wait=False):
         settings = described(name, task, seed)
@@ -40,11 +42,15 @@ def run(name: str, task: Task, mnist: Path | None, seed: int, out: Path, *, show
                 return known
         data = load(mnist)
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        checkpoint = Checkpoint(out / "checkpoint", key)
+        if checkpoint.load() is None and (out / "history.json").exists():
+            log.warning("%s: holds a training with other settings, which is replaced; --out keeps both", out)
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)  # whose curves would go through those of this one
         began = time.process_time()
         settle(seed)
         agent = make_agent(task, seed)
         looks = ways(agent)
-        train(task, data, seed, looks["greedy"], Checkpoint(out / "checkpoint", key), out, show=show)
+        train(task, data, seed, looks["greedy"], checkpoint, out, show=show)
         log.info("trained in %.0f CPU seconds; the test images", time.process_time() - began)
         test = fixed(task, data.test, TEST)
         marks = error_rates(looks, test)

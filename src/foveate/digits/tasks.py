@@ -11,6 +11,7 @@ import numpy as np
 
 from foveate.attention.array_agent import ArrayAgent
 from foveate.attention.array_learner import HybridLoss
+from foveate.attention.settings import above, whole
 from foveate.digits.canvas import cluttered, translated
 from foveate.digits.groups import GroupRule, draw
 from foveate.digits.mnist import Digits
@@ -40,8 +41,12 @@ class Recipe:
     shift: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.batch, self.copies, self.shift + 1) < 1 or self.epoch < self.batch:
-            raise FoveateError(f"{self}: expected at least 1 epoch of at least one batch, with at least 1 copy")
+        for name in ("epochs", "batch", "copies"):
+            whole(name, getattr(self, name))
+        whole("epoch", self.epoch, self.batch)  # a batch
+        whole("shift", self.shift, 0)
+        for name in ("rate", "clip"):
+            above(name, getattr(self, name), 0)
 
 
 @dataclass(frozen=True)
@@ -151,9 +156,15 @@ def changed(task: Task, *, agent: str, recipe: str, loss: str) -> Task:
     )
 
 
+EXPECTED = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+
+
 def _replaced(name: str, settings: Settings, new: dict[str, Any]) -> Settings:
     for key, value in new.items():
         kind = type(getattr(settings, key))
         if not (type(value) is kind or (kind is float and type(value) is int)):
-            raise FoveateError(f"--{name}: {key}: {value!r}; expected {'a number' if kind is float else kind.__name__}")
-    return dataclasses.replace(settings, **new)
+            raise FoveateError(f"--{name}: {key}: {value!r}; expected {EXPECTED[kind]}")
+    try:
+        return dataclasses.replace(settings, **new)
+    except FoveateError as error:
+        raise FoveateError(f"--{name}: {error}") from None

@@ -153,6 +153,7 @@ def glimpse_paths(task: Task, greedy: Rollouts, batch: Batch, count: int) -> Gli
         where=out["where"],
         picked=out["picked"],
         probabilities=np.asarray(ops.softmax(out["logits"], axis=-1)),
+        taken=out["looked"].sum(axis=1).astype(int),
         labels=labels,
         names=task.classes,
         px=task.agent["px"],
