@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from foveate.cli import DIGITS, main
+from foveate import cli
+from foveate.cli import main
 from foveate.cohort.samples import read_samples
+from foveate.digits.command import TASK_NAMES
 from foveate.digits.tasks import TASKS
 
 DEFAULT = Path(__file__).parents[1] / "config" / "config.yaml"
@@ -228,9 +230,20 @@ def test_log_lines_where_there_is_no_terminal(work: Path, tiny_slide: Any) -> No
 
 
 def test_the_command_offers_the_tasks_that_there_are() -> None:
-    assert tuple(TASKS) == DIGITS  # named twice, so that --help imports no model
+    assert tuple(TASKS) == TASK_NAMES  # named twice, so that --help imports no model
 
 
 def test_a_view_of_no_results_says_what_is_missing(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = failed(capsys, "view", "nothing", "--no-browser")
     assert "nothing: no results here, for nothing/predictions/slides.tsv does not exist; name the folder" in said
+
+
+def test_ctrl_c_ends_in_a_word_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_report", stopped)
+    assert main(["report"]) == 130
+    assert capsys.readouterr().err == "foveate report: stopped; what is finished is kept\n"

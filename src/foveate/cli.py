@@ -8,16 +8,18 @@ from pathlib import Path
 
 from foveate.cohort.samples import Sample, patient_labels, write_samples
 from foveate.config import Config, read_config
+from foveate.digits import command as digits
 from foveate.errors import FoveateError
 from foveate.logs import LINE, quiet_libraries
 from foveate.stages.plan import Plan, read_plan
 
-DIGITS = ("mnist28", "translated60", "cluttered60", "cluttered100", "group1", "group2", "group3")
+STOPPED = 130  # as a shell says it of Ctrl-C
 log = logging.getLogger("foveate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0, or 1 after an error that the user can mend, 2 for bad usage."""
+    """Run a command. Returns the exit status: 0, or 1 after an error that the user can mend, 2 for bad usage,
+    130 after Ctrl-C."""
     quiet_libraries()
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING if options.quiet else logging.INFO, format=LINE, stream=sys.stderr)
@@ -26,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FoveateError as error:
         print(f"foveate {options.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"foveate {options.command}: stopped; what is finished is kept", file=sys.stderr)
+        return STOPPED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,29 +100,9 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("--no-browser", action="store_true", help="only print the page's address")
     export = add("export", _export, "write what is known of slides for QuPath (GeoJSON, OME-TIFF) and ASAP (XML)")
     export.add_argument("slides", nargs="*", metavar="SLIDE", help="names in the sheet (default: all)")
-    _digits_options(
-        add("digits", _digits, "train the attention model on MNIST tasks; goes on where it was stopped", stage=False)
-    )
+    text = "train the attention model on MNIST tasks; goes on where it was stopped"
+    digits.add_options(add("digits", digits.run_command, text, stage=False))
     return whole
-
-
-def _digits_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("task", metavar="TASK", choices=DIGITS, help=", ".join(DIGITS))
-    command.add_argument("--mnist", type=Path, metavar="FILE", help="mnist.npz (default: Keras downloads it)")
-    command.add_argument("--out", type=Path, metavar="DIR", help="default: results/digits/TASK/SEED")
-    command.add_argument("--seed", type=_seed, default=1, help="0 to 4294967295 (default: 1)")
-    for name, what in (
-        ("agent", 'the model\'s settings, for example \'{"steps": 7, "core": "gru"}\''),
-        ("recipe", "how it is trained, for example '{\"epochs\": 2}'"),
-        ("loss", 'parts of the hybrid loss, for example \'{"reward": "dense"}\''),
-    ):
-        command.add_argument(f"--{name}", metavar="JSON", default="{}", help=f"change {what}")
-
-
-def _seed(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, 0 to 4294967295")
-    return int(text)
 
 
 def _plan(options: argparse.Namespace) -> tuple[Config, Plan]:
@@ -237,20 +222,6 @@ def _compare(options: argparse.Namespace) -> None:
     if all(path.exists() for path in files):
         compare.summarise(config, plan, files, folder / "compare.tsv")
         log.info("%s", folder / "compare.tsv")
-
-
-def _digits(options: argparse.Namespace) -> None:
-    from foveate.digits import run
-    from foveate.digits.tasks import TASKS, changed
-
-    task = changed(TASKS[options.task], **{name: getattr(options, name) for name in ("agent", "recipe", "loss")})
-    out = options.out or Path("results/digits") / options.task / str(options.seed)
-    show = sys.stderr.isatty() and not options.quiet
-    found = run.run(options.task, task, options.mnist, options.seed, out, show=show)
-    print(f"{options.task}, seed {options.seed}, {found['images']} test images: error in %, glimpses")
-    for way, mark in found["test"].items():
-        print(f"{way:>10}  {100 * mark['error']:6.2f}  {mark['glimpses']:6.1f}")
-    print(f"{out}: results.json, paths.png, paths.gif, tensorboard/")
 
 
 def _stage(options: argparse.Namespace) -> int:
