@@ -21,6 +21,14 @@ from foveate.view.server import PAGE, Server
 # of build/openseadragon/openseadragon.min.js in the npm package openseadragon 6.1.1
 OPENSEADRAGON_SHA256 = "14d587cd3ee7c4861f1a41077ce642029364a21029956ba635bd8fb1202cf9ad"
 
+# a shell's background job is deaf to SIGINT, and so are its children
+COMMAND = """
+import signal, sys
+from foveate.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def server(run: Any, serving: Callable[[Path], Server]) -> Server:
@@ -180,8 +188,7 @@ def test_openseadragon_is_as_its_package_has_it() -> None:
 
 
 def test_the_command_opens_a_browser(run: Any, tmp_path: Path) -> None:
-    code = "import sys; from foveate.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "view", str(run.results)]
+    command = [sys.executable, "-c", COMMAND, "view", str(run.results)]
     seen = tmp_path / "seen"
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {seen}.partial && mv {seen}.partial {seen}\n')
@@ -199,8 +206,7 @@ def test_the_command_opens_a_browser(run: Any, tmp_path: Path) -> None:
 
 
 def test_the_command_serves_until_it_is_interrupted(run: Any) -> None:
-    code = "import sys; from foveate.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "view", str(run.results), "--no-browser"]
+    command = [sys.executable, "-c", COMMAND, "view", str(run.results), "--no-browser"]
     done = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert done.stdout is not None
     said = done.stdout.readline()
