@@ -68,10 +68,10 @@ class ArrayAgent(keras.Model):
         super().__init__(**kwargs)
         if context is not None and path is None:
             raise FoveateError("context: it begins the state of a second core; expected a core's name for path")
-        counts = {"classes": classes, "px": px, "scales": scales, "note": note, "truncate": truncate}
-        for name, count in counts.items():
-            if name != "truncate" or count is not None:
-                whole(name, count)
+        for name, count in (("classes", classes), ("px", px), ("scales", scales), ("note", note)):
+            whole(name, count)
+        if truncate is not None:
+            whole("truncate", truncate)
         whole("steps", steps, 2)  # a single glimpse leaves nothing to choose
         at_least("start", start, 0, 1)
         self.settings: dict[str, Any] = {

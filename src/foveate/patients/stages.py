@@ -36,3 +36,8 @@ def pn_stage(labels: Sequence[str]) -> str:
     if positive:
         return "pN1mi"
     return "pN0(i+)" if "itc" in labels else "pN0"
+
+
+def true_stage(given: str, labels: Sequence[str]) -> str:
+    """Return a patient's stage: the given one, else that of all nodes' labels, else "". labels: "" if not known."""
+    return given or (pn_stage(labels) if all(labels) else "")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from foveate.errors import FoveateError
 from foveate.patients.posterior import kappa_stage, stage_posterior
 from foveate.patients.prior import ALONE, Dependence, LabelledPatient, heed
-from foveate.patients.stages import PN_STAGES, pn_stage
+from foveate.patients.stages import PN_STAGES, pn_stage, true_stage
 
 LEARNED_FROM = ("train", "cv")
 """Splits whose truth may be used: that of a cross-validation's patient for others."""
@@ -134,9 +134,8 @@ def _patient(name: str, members: list[SlideResult], patient_label: str) -> Patie
         raise FoveateError(f"patient {name}: split: slides are in more than one: {', '.join(splits)}")
     if patient_label and patient_label not in PN_STAGES:
         raise FoveateError(f"patient {name}: patient_label: {patient_label!r} is not one of {', '.join(PN_STAGES)}")
-    labels = [slide.label for slide in slides]
-    true_stage = patient_label or (pn_stage(labels) if all(labels) else "")
-    return PatientResult(name, splits[0], tuple(slides), true_stage, stagings={})
+    known = true_stage(patient_label, [slide.label for slide in slides])
+    return PatientResult(name, splits[0], tuple(slides), known, stagings={})
 
 
 def _staged(

@@ -103,11 +103,9 @@ def _opinions(paths: Sequence[Path], plan: Plan, usable: set[str]) -> dict[str, 
         with open_hdf5(path) as file:
             failed = {slide: str(reason) for slide, reason in file["failed"].attrs.items()}
             slides = file["learned/slide"].asstr()[:].tolist() if "slide" in file["learned"] else []  # all failed
-            fold = str(file.attrs["fold"])
-            if fold != planned.fold or {*slides, *failed} != usable.intersection(planned.slides):
-                raise FoveateError(
-                    f"{path}: not of the slides that fold {planned.fold} predicts now; predict them again"
-                )
+            fold = planned.fold
+            if str(file.attrs["fold"]) != fold or {*slides, *failed} != usable.intersection(planned.slides):
+                raise FoveateError(f"{path}: not of the slides that fold {fold} predicts now; predict them again")
             for slide, reason in failed.items():
                 made[slide].failed.append((fold, reason))
             for slide in slides:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from foveate.patients.staging import SlidePrediction, SlideResult
-from foveate.stages.comparison.lead import Scored, scored
+from foveate.stages.comparison.lead import Scored, lead, scored
 
 
 def slide(name: str, label: str, state: str = "ok", **tumor: float) -> SlideResult:
@@ -33,8 +33,8 @@ def test_slides_that_have_a_score_and_a_side(asked: Scored) -> None:
 
 
 def test_the_lead_is_of_means_over_rollouts(asked: Scored) -> None:
-    assert asked.lead(["good"], ["bad"]).value == 1
-    found = asked.lead(["good", "even"], ["bad", "even"])  # 0.75 and 0.25
+    assert lead(asked.auc(["good"]), asked.auc(["bad"])).value == 1
+    found = lead(asked.auc(["good", "even"]), asked.auc(["bad", "even"]))  # 0.75 and 0.25
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
@@ -48,9 +48,10 @@ def test_the_interval_is_of_the_difference() -> None:
     ]
     asked = scored(slides, 200)
     assert np.ptp(asked.auc(["one"])[1]) == 1
-    found = asked.lead(["one"], ["two"])
+    found = lead(asked.auc(["one"]), asked.auc(["two"]))
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
 def test_nothing_to_compare() -> None:
-    assert np.isnan(scored(OTHERS, 5).lead(["good"], ["bad"]).value)
+    nobody = scored(OTHERS, 5)
+    assert np.isnan(lead(nobody.auc(["good"]), nobody.auc(["bad"])).value)

@@ -29,6 +29,8 @@ class Scored:
 
     def auc(self, names: Sequence[str]) -> tuple[float, Floats]:
         """Of some rollouts, by the names of their predictions: the mean AUC, and that of each resample (resamples,)."""
+        if not self.slides:
+            return np.nan, np.empty(0)
         score = [SLIDE_CLASSES.index(label) for label in ("micro", "macro")]
         values, resampled = [], []
         for name in names:
@@ -37,25 +39,23 @@ class Scored:
             resampled.append(auc(scores, self.positive, self.counts[:, self.owner]))
         return float(np.mean(values)), np.mean(resampled, axis=0)
 
-    def lead(self, names: Sequence[str], others: Sequence[str]) -> Estimate:
-        """AUC of some rollouts minus that of others, with the interval of the difference over resampled patients.
 
-        Both see the same resamples, so what makes slides hard for either cancels: the interval is narrower than the
-        two that stand beside the two AUCs.
-        """
-        if not self.slides:
-            return Estimate(np.nan, np.nan, np.nan, 0)
-        (value, resampled), (other, of_other) = self.auc(names), self.auc(others)
-        return estimate(value - other, resampled - of_other)
+def lead(one: tuple[float, Floats], other: tuple[float, Floats]) -> Estimate:
+    """One AUC minus another, both as `Scored.auc` gives them, with the interval of the difference.
+
+    Both saw the same resamples, so what makes slides hard for either cancels: the interval is narrower than the two
+    that stand beside the two AUCs.
+    """
+    return estimate(one[0] - other[0], one[1] - other[1])
 
 
 def scored(slides: Sequence[SlideResult], resamples: int) -> Scored:
     """Those of the slides that were predicted and are negative, micro or macro."""
     kept = [s for s in slides if s.state == "ok" and s.label in SCORED]
-    patients = sorted({s.patient for s in kept})
+    patients, owner = np.unique([s.patient for s in kept], return_inverse=True)
     return Scored(
         kept,
         np.array([s.label != "negative" for s in kept], dtype=np.bool_),
-        np.array([patients.index(s.patient) for s in kept], dtype=np.int64),
+        owner.astype(np.int64),
         resample_counts(len(patients), resamples, 0),
     )

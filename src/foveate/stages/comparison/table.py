@@ -17,7 +17,7 @@ from foveate.errors import FoveateError
 from foveate.patients.evaluation import evaluate
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.patients.staging import SlidePrediction, SlideResult, stage_patients
-from foveate.stages.comparison.lead import Scored, scored
+from foveate.stages.comparison.lead import Scored, lead, scored
 from foveate.stages.comparison.roles import roles
 from foveate.stages.hdf5 import open_hdf5
 from foveate.stages.plan import Plan
@@ -96,13 +96,14 @@ def _leads(slides: Scored, keys: Mapping[str, tuple[Key, int]], last: int) -> di
     names: dict[Key, list[str]] = {}
     for name, (key, _) in keys.items():
         names.setdefault(key, []).append(name)
+    aucs = {key: slides.auc(own) for key, own in names.items()}
     found = {}
-    for key, own in names.items():
+    for key, own in aucs.items():
         way, *_, place = key
-        learned = names.get(("learned", "", "", last if way == "exhaustive" else place))
+        learned = aucs.get(("learned", "", "", last if way == "exhaustive" else place))
         if way != "learned" and learned:
-            lead = slides.lead(learned, own)
-            ends = {"": lead.value, "_low": lead.low, "_high": lead.high}
+            ahead = lead(learned, own)
+            ends = {"": ahead.value, "_low": ahead.low, "_high": ahead.high}
             found[key] = {f"{LEAD}{end}": _mean([value]) for end, value in ends.items()}
     return found
 

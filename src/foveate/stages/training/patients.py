@@ -12,7 +12,7 @@ from foveate.attention.patient_agent import PatientAgent
 from foveate.attention.patient_learner import PatientLearner
 from foveate.cohort.samples import Sample, patient_labels
 from foveate.patients.prior import Dependence, LabelledPatient
-from foveate.patients.stages import PN_STAGES, pn_stage
+from foveate.patients.stages import PN_STAGES, pn_stage, true_stage
 from foveate.progress import progress
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
@@ -170,6 +170,6 @@ def stage_factors(samples: Sequence[Sample]) -> list[float]:
     labels, labelled = patient_labels(samples), {}
     for patient, own in slides.items():
         classes = tuple(s.label for s in own)
-        if stage := labels.get(patient) or (pn_stage(classes) if all(classes) else ""):
+        if stage := true_stage(labels.get(patient, ""), classes):
             labelled[patient] = LabelledPatient(stage, classes)
     return Dependence(labelled).factors().tolist()
