@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from foveate.digits.canvas import PIECE_PX, cluttered, shifted, translated
+from foveate.digits.canvas import PIECE_PX, cluttered, shifted, translated, warped
 
 
 def rng() -> np.random.Generator:
@@ -103,3 +103,33 @@ def test_shifted_images_move_by_so_many_pixels_at_most_and_leave_black() -> None
     assert places == {(down, across) for down in range(-2, 3) for across in range(-2, 3)}
     edge = np.full((50, 3, 3), 9, np.uint8)
     assert set((shifted(edge, 1, np.random.default_rng(0)) > 0).sum(axis=(1, 2)).tolist()) == {4, 6, 9}
+
+
+class Drawn:
+    """A generator that draws what it was given."""
+
+    def __init__(self, drawn: list[list[list[float]]]) -> None:
+        self.drawn = np.array(drawn)
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+        assert (low, high, shape) == (-0.5, 0.5, self.drawn.shape)
+        return self.drawn
+
+
+def test_a_warped_image_shows_what_its_map_points_to() -> None:
+    image = np.array([[0, 0, 0, 0, 0], [0, 10, 20, 30, 0], [0, 0, 40, 0, 0]], np.uint8)
+    maps = [[[0, 0], [0, 0]], [[0, 0], [0, -0.5]], [[0, 0], [0.5, 0]]]  # beside the identity
+    same, wider, slanted = warped(np.stack([image] * 3), 0.5, Drawn(maps))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(same, image)
+    np.testing.assert_array_equal(wider, [[0] * 5, [10, 15, 20, 25, 30], [0, 20, 40, 20, 0]])
+    # the row below the middle one shows what was half a pixel further right
+    np.testing.assert_array_equal(slanted, [[0] * 5, [0, 10, 20, 30, 0], [0, 20, 20, 0, 0]])
+
+
+def test_each_image_is_warped_another_way() -> None:
+    images = np.zeros((20, 9, 9), np.uint8)
+    images[:, 4] = 200
+    found = warped(images, 0.3, rng())
+    assert len({one.tobytes() for one in found}) == 20
+    assert (found[:, 4, 4] == 200).all()  # the middle stays where it is
+    assert images[:, 4].min() == 200

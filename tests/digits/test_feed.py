@@ -51,3 +51,14 @@ def test_training_images_are_moved_where_the_recipe_says_so() -> None:
     assert inner[0] != inner[1]
     assert images[0].shape == images[1].shape
     np.testing.assert_array_equal(fixed(moved, DIGITS, TEST)[0]["images"], fixed(PLAIN, DIGITS, TEST)[0]["images"])
+
+
+def test_digits_are_warped_another_way_in_every_epoch_where_the_recipe_says_so() -> None:
+    recipe = Recipe(epochs=3, epoch=10, batch=10, warp=0.2)
+    task = dataclasses.replace(PLAIN, recipe=recipe)
+    batches = [Feed(task, DIGITS, seed=1, epoch=epoch)[0] for epoch in (0, 1, 0)]
+    by_label = [batch["images"][np.argsort(labels)] for batch, labels in batches]
+    np.testing.assert_array_equal(by_label[0], by_label[2])
+    assert (by_label[0] != by_label[1]).any(axis=(1, 2, 3, 4)).all()
+    assert (by_label[0][:, 0, ..., 0] != DIGITS.images).any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(fixed(task, DIGITS, TEST)[0]["images"], fixed(PLAIN, DIGITS, TEST)[0]["images"])

@@ -88,6 +88,7 @@ def test_settings_that_are_not_there_are_named(agent: str, loss: str, said: str)
         ('{"epoch": 100}', "epoch: 100; expected a whole number, at least 128"),
         ('{"copies": 0}', "copies: 0; expected a whole number, at least 1"),
         ('{"shift": -1}', "shift: -1; expected a whole number, at least 0"),
+        ('{"warp": 0.6}', "warp: 0.6; expected a number, at least 0 and at most 0.5"),
         ('{"rate": -1}', "rate: -1; expected a number above 0"),
         ('{"rate": NaN}', "rate: nan; expected a number above 0"),
         ('{"clip": 0}', "clip: 0; expected a number above 0"),

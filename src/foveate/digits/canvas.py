@@ -1,8 +1,9 @@
-"""Digits on a larger canvas: translated, and among clutter (Mnih et al. 2014, section 4.2)."""
+"""Digits moved and warped, and on a larger canvas: translated, and among clutter (Mnih et al. 2014, section 4.2)."""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 
 PIECE_PX = 8
 
@@ -26,6 +27,21 @@ def shifted(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> N
     padded = np.pad(images, ((0, 0), (most, most), (most, most)))
     windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2))
     return windows[np.arange(len(images)), *_drawn((2 * most + 1,) * 2, (len(images),), rng)]
+
+
+def warped(images: NDArray[np.uint8], most: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image turned, stretched and slanted a little about its middle, black where it came from.
+
+    A pixel shows what was at `map` times its place, both from the middle, rows before columns, between pixels in
+    proportion. Each of the map's 2 x 2 numbers is drawn from `most` below the identity's to `most` above.
+    images: (B, h, w); returns the same shape.
+    """
+    maps = np.eye(2) + rng.uniform(-most, most, (len(images), 2, 2))
+    middle = (np.array(images.shape[1:]) - 1) / 2
+    out = np.empty_like(images)
+    for image, new, one in zip(images, out, maps, strict=True):
+        affine_transform(image, one, middle - one @ middle, output=new, order=1)
+    return out
 
 
 def cluttered(

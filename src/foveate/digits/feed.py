@@ -1,11 +1,12 @@
 """Images of a task for `fit` and `predict`, drawn as they are needed: the same ones for the same seed."""
 
+import dataclasses
 from typing import Any
 
 import keras
 import numpy as np
 
-from foveate.digits.canvas import shifted
+from foveate.digits.canvas import shifted, warped
 from foveate.digits.mnist import Digits
 from foveate.digits.tasks import Images, Labels, Task
 
@@ -21,8 +22,11 @@ class Feed(keras.utils.PyDataset):
 
     def __init__(self, task: Task, digits: Digits, seed: int, epoch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.task, self.digits, self.seed, self.epoch = task, digits, seed, epoch
-        self.order = np.random.default_rng([seed, TRAIN, epoch]).permutation(len(digits.labels))
+        self.task, self.seed, self.epoch = task, seed, epoch
+        rng = np.random.default_rng([seed, TRAIN, epoch])
+        self.order = rng.permutation(len(digits.labels))
+        warp = task.recipe.warp
+        self.digits = dataclasses.replace(digits, images=warped(digits.images, warp, rng)) if warp else digits
 
     def __len__(self) -> int:
         return self.task.recipe.epoch // self.task.recipe.batch

@@ -11,7 +11,7 @@ import numpy as np
 
 from foveate.attention.array_agent import ArrayAgent
 from foveate.attention.array_learner import HybridLoss
-from foveate.attention.settings import above, whole
+from foveate.attention.settings import above, at_least, whole
 from foveate.digits.canvas import cluttered, translated
 from foveate.digits.groups import GroupRule, draw
 from foveate.digits.mnist import Digits
@@ -30,6 +30,7 @@ class Recipe:
 
     epoch : images, or groups, an epoch. copies : rollouts M of each in training. rate : of Adam; it falls along a
     cosine to a hundredth. clip : largest norm of the gradient. shift : training images are moved by up to so many px.
+    warp : the digits in them are turned, stretched and slanted by up to so much, another way in every epoch.
     """
 
     epochs: int
@@ -39,12 +40,14 @@ class Recipe:
     rate: float = 1e-3
     clip: float = 5.0
     shift: int = 0
+    warp: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "copies"):
             whole(name, getattr(self, name))
         whole("epoch", self.epoch, self.batch)  # a batch
         whole("shift", self.shift, 0)
+        at_least("warp", self.warp, 0, 0.5)
         for name in ("rate", "clip"):
             above(name, getattr(self, name), 0)
 
