@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ["samples"],
         ["samples", "--demo", "a", "--camelyon16", "b"],
         ["train", "--fold"],
+        ["samples", "--camelyon17", "a", "--seed", "-1"],
         ["digits", "mnist28", "--seed", "-1"],
         ["digits", "mnist28", "--seed", "4294967296"],
     ],
@@ -112,6 +114,31 @@ def test_samples_of_camelyon17(work: Path) -> None:
         ("patient_004_node_1", "itc", "pN0(i+)"),
         ("patient_021_node_0", "", ""),
     ]
+
+
+def test_the_shares_of_a_sheet(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"patient_{n:03d}_node_0" for n in range(20)]
+    (work / "cohort" / "images").mkdir(parents=True)
+    for name in names:
+        (work / "cohort" / "images" / f"{name}.tif").touch()
+    (work / "cohort" / "stage_labels.csv").write_text(
+        "patient,stage\n" + "".join(f"{name}.tif,negative\n" for name in names)
+    )
+
+    def splits(*options: str) -> list[str]:
+        assert main(["samples", "--camelyon17", "cohort", "--out", "c17.tsv", "--force", *options]) == 0
+        return [s.split for s in read_samples(Path("c17.tsv"))]
+
+    assert Counter(splits()) == {"train": 11, "val": 3, "test": 6}
+    assert Counter(splits("--test", "0.5", "--val", "0.1")) == {"train": 8, "val": 2, "test": 10}
+    assert splits("--seed", "0") == splits() != splits("--seed", "1")
+    shares = ("samples", "--camelyon17", "cohort", "--out", "other.tsv", "--test", "0.9", "--val", "0.2")
+    assert "test 0.9 and val 0.2: expected shares" in failed(capsys, *shares)
+    assert "test nan and val 0.15" in failed(capsys, *shares[:6], "nan")
+    for source, option in (("--demo", "--val"), ("--camelyon16", "--test")):
+        said = failed(capsys, "samples", source, "config/config.yaml", "--out", "other.tsv", option, "0.1")
+        assert f"{option}: " in said and "says itself" in said
+    assert not Path("other.tsv").exists()
 
 
 def test_samples_of_camelyon16(work: Path) -> None:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from foveate.cohort.samples import Sample, patient_labels, write_samples
+from foveate.cohort import command as sheet
+from foveate.cohort.samples import Sample, patient_labels
 from foveate.config import Config, read_config
 from foveate.digits import command as digits
 from foveate.errors import FoveateError
@@ -60,29 +61,8 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
-    add(
-        "samples",
-        _samples,
-        "write a samples sheet for a challenge's folder or for the demo cohort",
-        stage=False,
-    )
-    sources = commands.choices["samples"].add_mutually_exclusive_group(required=True)
-    sources.add_argument(
-        "--camelyon17",
-        type=Path,
-        metavar="DIR",
-        help="folder with images/ or center_*/, annotations/, stage_labels.csv",
-    )
-    sources.add_argument(
-        "--camelyon16", type=Path, metavar="DIR", help="folder with training/, testing/, reference.csv"
-    )
-    sources.add_argument(
-        "--demo", type=Path, metavar="CONFIG", help="the demo cohort as a configuration file describes it"
-    )
-    commands.choices["samples"].add_argument(
-        "--out", type=Path, default=Path("config/samples.tsv"), help="default: config/samples.tsv"
-    )
-    commands.choices["samples"].add_argument("--force", action="store_true", help="replace an existing sheet")
+    text = "write a samples sheet for a challenge's folder or for the demo cohort"
+    sheet.add_options(add("samples", sheet.run_command, text, stage=False))
     overview = add("overview", _overview, "read slides at low resolution: thumbnail, tissue, status")
     overview.add_argument("slides", nargs="*", metavar="SLIDE", help="names in the sheet (default: all)")
     for name, run, text in (
@@ -108,41 +88,6 @@ def parser() -> argparse.ArgumentParser:
 def _plan(options: argparse.Namespace) -> tuple[Config, Plan]:
     config = read_config(*options.config)
     return config, read_plan(config)
-
-
-def _samples(options: argparse.Namespace) -> None:
-    if options.out.exists() and not options.force:
-        raise FoveateError(f"{options.out} exists; --force replaces it, --out writes elsewhere")
-    from foveate.cohort.camelyon import camelyon16, camelyon17
-
-    if options.camelyon17:
-        samples = camelyon17(options.camelyon17)
-    elif options.camelyon16:
-        samples = camelyon16(options.camelyon16)
-    else:
-        samples = demo_samples(read_config(options.demo))
-    write_samples(samples, options.out)
-    log.info("%s: %d slides of %d patients", options.out, len(samples), len({s.patient for s in samples}))
-
-
-def demo_samples(config: Config) -> list[Sample]:
-    """The rows of the demo cohort's sheet."""
-    from foveate.cohort.demo import plan
-
-    folder = Path(config.demo.folder)
-    return [
-        Sample(
-            slide=s.name,
-            patient=s.patient,
-            path=folder / "images" / f"{s.name}.tif",
-            label=s.label,
-            annotation=folder / "annotations" / f"{s.name}.xml",
-            patient_label=s.patient_label,
-            split=s.split,
-            center=str(s.center),
-        )
-        for s in plan(config.demo.patients, config.demo.seed)
-    ]
 
 
 def _overview(options: argparse.Namespace) -> int:

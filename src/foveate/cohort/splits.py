@@ -18,7 +18,7 @@ def split_patients(samples: Iterable[Sample], *, test: float = 0.3, val: float =
     within one patient.
     The result depends on the patients, their labels and `seed`, not on the order of the rows.
     """
-    if min(test, val) < 0 or test + val >= 1:
+    if not (test >= 0 and val >= 0 and test + val < 1):  # nor NaN
         raise FoveateError(f"test {test} and val {val}: expected shares from 0 that leave some for train")
     samples = list(samples)
     order = by_stratum(samples, seed=seed)

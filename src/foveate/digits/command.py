@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from foveate.options import seed
+
 TASK_NAMES = ("mnist28", "translated60", "cluttered60", "cluttered100", "group1", "group2", "group3")
 
 
@@ -12,7 +14,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("task", metavar="TASK", choices=TASK_NAMES, help=", ".join(TASK_NAMES))
     command.add_argument("--mnist", type=Path, metavar="FILE", help="mnist.npz (default: Keras downloads it)")
     command.add_argument("--out", type=Path, metavar="DIR", help="default: results/digits/TASK/SEED")
-    command.add_argument("--seed", type=_seed, default=1, help="0 to 4294967295 (default: 1)")
+    command.add_argument("--seed", type=seed, default=1, help="0 to 4294967295 (default: 1)")
     for name, what in (
         ("agent", 'the model\'s settings, for example \'{"steps": 7, "core": "gru"}\''),
         ("recipe", "how it is trained, for example '{\"epochs\": 2}'"),
@@ -34,9 +36,3 @@ def run_command(options: argparse.Namespace) -> None:
     for way, mark in found["test"].items():
         print(f"{way:>10}  {100 * mark['error']:6.2f}  {mark['glimpses']:6.1f}")
     print(f"{out}: results.json, paths.png, paths.gif, tensorboard/")
-
-
-def _seed(text: str) -> int:
-    if not (text.isdecimal() and int(text) < 2**32):
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, 0 to 4294967295")
-    return int(text)
