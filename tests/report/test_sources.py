@@ -85,6 +85,9 @@ def test_a_slide_without_status_file_has_an_empty_status(tmp_path):
     assert read_status(tmp_path, "a") == {}
     (tmp_path / "a.json").write_text('{"state": "ok"}', encoding="utf-8")
     assert read_status(tmp_path, "a") == {"state": "ok"}
+    (tmp_path / "a.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(FoveateError, match=r"a.json: \[1\]; expected a JSON object"):
+        read_status(tmp_path, "a")
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

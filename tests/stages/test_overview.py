@@ -402,6 +402,14 @@ def _a_broken_overview(it: InBatches) -> None:
         file.write(b"more")
 
 
+def _no_status(it: InBatches) -> None:
+    Outputs.of("a", it.stage.results).status.unlink()
+
+
+def _a_broken_status(it: InBatches) -> None:
+    Outputs.of("b", it.stage.results).status.write_text('{"state": "ok", "made')
+
+
 @pytest.mark.parametrize(
     ("change", "slide"),
     [
@@ -410,6 +418,8 @@ def _a_broken_overview(it: InBatches) -> None:
         (_another_resolution, "a"),
         (_no_overview, "a"),
         (_a_broken_overview, "b"),
+        (_no_status, "a"),
+        (_a_broken_status, "b"),
     ],
 )
 def test_what_was_made_of_something_else_is_made_again_alone(

@@ -237,9 +237,15 @@ def read_json(path: Path) -> Any:
 
 
 def read_status(folder: Path, slide: str) -> dict[str, Any]:
-    """Read the status file of `slide`; {} when there is none, as for an excluded slide."""
+    """Read the status file of `slide`; {} when there is none, as for an excluded slide.
+
+    Raises FoveateError when it is no JSON object.
+    """
     path = folder / f"{slide}.json"
-    return read_json(path) if path.exists() else {}
+    status = read_json(path) if path.exists() else {}
+    if not isinstance(status, dict):
+        raise FoveateError(f"{path}: {status!r}; expected a JSON object")
+    return status
 
 
 def _check(row: dict[str, str], column: str, allowed: Sequence[str], where: str) -> None:

@@ -14,7 +14,7 @@ from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
 from foveate.files import sha256, write_json
-from foveate.report.sources import read_json
+from foveate.report.sources import read_status
 from foveate.slides.annotations import lesion_diameters_um, rasterize, read_annotation
 from foveate.slides.focus import blurred_share
 from foveate.slides.geometry import EQUAL, Grid
@@ -75,12 +75,14 @@ def _origin(config: Config, sample: Sample, code: str) -> str:
 
 
 def _is_made(place: Outputs, made_of: str) -> bool:
-    if not (place.overview.exists() and place.status.exists()):
-        return False
-    status = read_json(place.status)
+    try:
+        status = read_status(place.status.parent, place.status.stem)
+    except FoveateError:
+        return False  # damaged
     return (
-        status["state"] == "ok"
+        status.get("state") == "ok"
         and status.get("made_of") == made_of
+        and place.overview.exists()
         and status.get("overview_sha256") == sha256(place.overview)
     )
 
