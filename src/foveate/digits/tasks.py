@@ -117,10 +117,11 @@ GROUP_LOSS = HybridLoss(reinforce=0.03, normalise=False)
 # Mnih et al. 2014, section 4.1-4.2; Ba et al. 2015 for the context; Yarin 2017 for the groups
 TASKS: dict[str, Task] = {
     "mnist28": _digit(
-        28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 0.5}, Recipe(epochs=200, shift=1)
+        28, 8, 1, None, {"steps": 6, "glimpse": DENSE, "core": RELU, "start": 0.5},
+        Recipe(epochs=200, shift=1, warp=0.15),
     ),
     "translated60": _digit(
-        60, 12, 3, None, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=120)
+        60, 12, 3, None, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=200, warp=0.15)
     ),
     "cluttered60": _digit(
         60, 12, 3, 4, {"steps": 8, "glimpse": DENSE, "core": LSTM, "start": 0.5}, Recipe(epochs=200)
