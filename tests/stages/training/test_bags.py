@@ -83,17 +83,17 @@ def test_what_places_are_held_for(bags: BagSampler) -> None:
     drawn = bags.relabel(places, tumor, 6000, np.random.default_rng(0))
     row = drawn.location_um[:, 0].astype(int)
     np.testing.assert_array_equal(places.slide[row], drawn.slide)
-    # the two likeliest of 24, the likeliest of 10; of the macrometastasis' slide the less likely half is normal
+    # the two likeliest of 24; of the macrometastasis' slide the less likely half is normal, of the other nothing counts
     assert {
         label: set(row[(drawn.label == label) & (drawn.slide != 0) & (drawn.slide != 4)]) for label in range(4)
     } == {
         NEGATIVE: set(range(40, 52)),
         ITC: set(),
-        MICRO: {73},
+        MICRO: set(),
         MACRO: {62, 63},
     }
     share = [np.mean(drawn.label == k) for k in range(4)]
-    assert share == pytest.approx([NORMAL_SHARE, 0, (1 - NORMAL_SHARE) / 2, (1 - NORMAL_SHARE) / 2], abs=0.03)
+    assert share == pytest.approx([NORMAL_SHARE, 0, 0, 1 - NORMAL_SHARE], abs=0.03)
     normal = row[drawn.label == 0]
     assert np.mean((normal >= 40) & (normal < 52)) == pytest.approx(REST_SHARE, abs=0.03)
     # 4 of 80 negative places look most like tumor, and are drawn with the others as well
@@ -105,4 +105,10 @@ def test_what_places_are_held_for(bags: BagSampler) -> None:
 def test_slides_that_could_not_be_read_are_not_drawn(bags: BagSampler) -> None:
     places = of_slides([0, 0, 1, 1, 3, 4])
     drawn = bags.relabel(places, np.array([1.0, 2.0, np.nan, np.nan, 3.0, np.nan]), 200, np.random.default_rng(0))
-    assert set(zip(drawn.slide.tolist(), drawn.label.tolist(), strict=True)) == {(0, NEGATIVE), (3, MICRO)}
+    assert set(zip(drawn.slide.tolist(), drawn.label.tolist(), strict=True)) == {(0, NEGATIVE)}
+    drawn = bags.relabel(places, np.array([np.nan, np.nan, 4.0, 5.0, 3.0, 1.0]), 200, np.random.default_rng(0))
+    assert set(zip(drawn.slide.tolist(), drawn.label.tolist(), strict=True)) == {
+        (1, MACRO),
+        (1, NEGATIVE),
+        (4, NEGATIVE),
+    }

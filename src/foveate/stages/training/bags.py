@@ -71,9 +71,10 @@ class BagSampler:
     def relabel(self, places: Places, tumor: NDArray[np.floating], count: int, rng: np.random.Generator) -> Patches:
         """Draw `count` of surveyed places by what sight holds them for, half of them normal.
 
-        tumor (n,): the more, the likelier is tumor; NaN where it is not known. Tumor are the places of `found`, with
-        the class of their slide, each class as often. Normal are places of negative slides; those of them that look
-        most like tumor; and the less likely half on slides of the largest class, which teaches what else they show.
+        tumor (n,): the more, the likelier is tumor; NaN where it is not known. Tumor are the places of `found` on
+        slides of the largest class; on others most of these are normal, and would be learned by heart. Normal are
+        places of negative slides; those of them that look most like tumor; and the less likely half on slides of the
+        largest class, which teaches what else they show.
         """
         clean = np.flatnonzero((self._labels[places.slide] == 0) & ~np.isnan(tumor))
         alike = clean[np.argsort(-tumor[clean], kind="stable")][: max(1, round(len(clean) * LOOKALIKES))]
@@ -81,11 +82,10 @@ class BagSampler:
         rest = np.concatenate([rows[len(rows) // 2 :] for rows in most])
         shares = (1 - LOOKALIKE_SHARE - REST_SHARE, LOOKALIKE_SHARE, REST_SHARE)
         pools = [(0, rows, NORMAL_SHARE * share) for rows, share in zip((clean, alike, rest), shares, strict=True)]
-        found = self.found(places, tumor)
-        classes = sorted({int(self._labels[places.slide[rows[0]]]) for rows in found})
-        for label in classes:
-            same = np.concatenate([rows for rows in found if self._labels[places.slide[rows[0]]] == label])
-            pools.append((label, same, (1 - NORMAL_SHARE) / len(classes)))
+        found = [rows for rows in self.found(places, tumor) if places.slide[rows[0]] in self._largest]
+        if found:
+            rows = np.concatenate(found)
+            pools.append((int(self._labels[places.slide[rows[0]]]), rows, 1 - NORMAL_SHARE))
         pools = [pool for pool in pools if len(pool[1])]
         weights = np.array([weight for _, _, weight in pools])
         kinds = rng.choice(len(pools), size=count, p=weights / weights.sum()).tolist()

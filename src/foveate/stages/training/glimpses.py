@@ -1,7 +1,7 @@
 """What is seen: the glimpse network on annotated and normal cells, as the policy will see them.
 
 Without annotations it learns from the labels of slides. At first every place of a slide with macrometastases counts as
-tumor; later those that it holds for tumor itself, also on slides with micrometastases.
+tumor; later those that it holds for tumor itself.
 """
 
 import keras
