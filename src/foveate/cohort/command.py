@@ -1,11 +1,9 @@
-"""`foveate samples`: its options, and the sheet that it writes."""
+"""`foveate samples`: its options, and the sheet that it writes. What makes cohorts is imported when it runs."""
 
 import argparse
 import logging
 from pathlib import Path
 
-from foveate.cohort.camelyon import camelyon16, camelyon17
-from foveate.cohort.demo import plan
 from foveate.cohort.samples import Sample, write_samples
 from foveate.config import Config, read_config
 from foveate.errors import FoveateError
@@ -41,6 +39,8 @@ def run_command(options: argparse.Namespace) -> None:
 
 
 def _samples(options: argparse.Namespace) -> list[Sample]:
+    from foveate.cohort.camelyon import camelyon16, camelyon17
+
     given = {name: getattr(options, name) for name in ("test", "val", "seed")}
     given = {name: value for name, value in given.items() if value is not None}
     if options.camelyon17:
@@ -54,6 +54,8 @@ def _samples(options: argparse.Namespace) -> list[Sample]:
 
 def demo_samples(config: Config) -> list[Sample]:
     """The rows of the demo cohort's sheet."""
+    from foveate.cohort.demo import plan
+
     folder = Path(config.demo.folder)
     return [
         Sample(
