@@ -11,6 +11,7 @@ rule compare_fold:
             "slides/coverage.py",
             "slides/sensor.py",
             "slides/stain.py",
+            "stages/augment.py",
             "stages/batch.py",
             "stages/cohort.py",
             "stages/compare.py",

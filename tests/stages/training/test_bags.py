@@ -49,18 +49,19 @@ def test_at_first_slides_of_the_largest_class_are_blamed_for_all_that_they_show(
 
 
 def test_a_survey_takes_each_cell_once(bags: BagSampler) -> None:
-    places = bags.survey(9, 4, np.random.default_rng(0))
+    places = bags.survey({MACRO: 9, MICRO: 9, NEGATIVE: 4}, np.random.default_rng(0))
     assert places.slide.tolist() == [0] * 4 + [1] * 9 + [3] * 9 + [4] * 4
     for slide in (1, 3):
         assert len(np.unique(places.cell[places.slide == slide], axis=0)) == 9
     for k, overview in enumerate(bags.overviews):
         own = places.slide == k
         np.testing.assert_array_equal(overview.grid.cell_at(places.location_um[own]), places.cell[own])
-    every = bags.survey(1000, 0, np.random.default_rng(0))
+    every = bags.survey({bags.largest: 1000}, np.random.default_rng(0))
     np.testing.assert_array_equal(
         np.unique(every.cell[every.slide == 1], axis=0), np.argwhere(tissue_cells(bags.overviews[1], CELL_SHARE))
     )
-    assert len(every.slide) == 2 * np.sum(tissue_cells(bags.overviews[1], CELL_SHARE))
+    assert set(every.slide.tolist()) == {1}
+    assert len(every.slide) == np.sum(tissue_cells(bags.overviews[1], CELL_SHARE))
 
 
 def test_found_are_the_likeliest_of_each_slide(bags: BagSampler) -> None:

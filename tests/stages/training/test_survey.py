@@ -11,7 +11,9 @@ from foveate.stages.determinism import seeded
 from foveate.stages.train import make_agent
 from foveate.stages.training import survey as module
 from foveate.stages.training.session import Session
-from foveate.stages.training.survey import BLANK, LesionCells, Survey, blanked
+from foveate.stages.training.survey import BLANK, TRANSPLANTED, LesionCells, Survey, blanked, transplanted
+
+MICRO, MACRO = 2, 3
 
 
 def start(cohort: Any, out: Path) -> tuple[Session, Survey]:
@@ -27,11 +29,43 @@ def test_all_but_the_finest_square_can_be_blank() -> None:
     assert (pixels == 7).all()
 
 
+def test_tumor_in_normal_surroundings_is_a_micrometastasis() -> None:
+    kinds = np.repeat(np.array([[MACRO, 0], [0, 0], [0, 1]]), 400, axis=0)  # of macrometastases; else; negative slides
+    label, clean = kinds[:, 0], kinds[:, 1] == 1
+    pixels = np.tile(np.arange(1200, dtype=np.int64)[:, None, None, None, None] % 251, (1, 3, 2, 2, 3)).astype(np.uint8)
+    pixels[:, 2] = np.where(clean, 200, 100)[:, None, None, None]
+    out, said = transplanted(pixels, label, clean, np.random.default_rng(0))
+    np.testing.assert_array_equal(out[:, :2], pixels[:, :2])
+    other = (out[:, 2] == 200).all(axis=(1, 2, 3))
+    assert np.mean(said[:400] == MICRO) == pytest.approx(TRANSPLANTED, abs=0.08)
+    np.testing.assert_array_equal(other[:400], said[:400] == MICRO)
+    assert set(said[:400].tolist()) == {MICRO, MACRO}
+    assert not said[400:].any()
+    assert not other[400:800].any()  # normal places around a macrometastasis keep what they have
+    assert other[800:].all()
+
+
+def test_clean_places_get_the_surroundings_of_others_as_well() -> None:
+    pixels = np.arange(100, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 2, 2, 2, 3), np.uint8)
+    out, said = transplanted(pixels, np.zeros(100, np.int64), np.ones(100, bool), np.random.default_rng(0))
+    assert np.mean(out[:, 1, 0, 0, 0] != pixels[:, 1, 0, 0, 0]) == pytest.approx(TRANSPLANTED, abs=0.15)
+    assert not said.any()
+
+
+@pytest.mark.parametrize(("squares", "clean"), [(1, True), (3, False)])
+def test_nothing_is_transplanted_without_surroundings_or_without_clean_ones(squares: int, clean: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, squares, 2, 2, 3), np.uint8)
+    label = np.array([MACRO, 0] * 4)
+    out, said = transplanted(pixels, label, clean & (label == 0), np.random.default_rng(0))
+    np.testing.assert_array_equal(out, pixels)
+    np.testing.assert_array_equal(said, label)
+
+
 def test_the_odds_are_those_of_each_place(
     labelled: Any, eager: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, survey = start(labelled, tmp_path)
-    places = survey.bags.survey(5, 2, np.random.default_rng(0))
+    places = survey.bags.survey({MACRO: 5, MICRO: 5, 0: 2}, np.random.default_rng(0))
     monkeypatch.setattr(module, "CHUNK", 4)  # the 14 places are no multiple
     tumor = survey.tumor(places)
     assert tumor.shape == (14,)
@@ -49,7 +83,7 @@ def test_a_slide_that_cannot_be_read_is_dropped_and_nothing_is_known_of_it(
     slides = survey.bags.overviews
     bad = [o.slide for o in slides].index("macro_a")
     survey.bags.overviews = [*slides[:bad], spoilt(slides[bad]), *slides[bad + 1 :]]
-    places = survey.bags.survey(5, 2, np.random.default_rng(0))
+    places = survey.bags.survey({MACRO: 5, MICRO: 5, 0: 2}, np.random.default_rng(0))
     tumor = survey.tumor(places)
     np.testing.assert_array_equal(np.isnan(tumor), places.slide == bad)
     assert list(session.state.dropped) == ["bad"]

@@ -1,6 +1,6 @@
 """Where to take glimpses for the training of sight when slides have labels and no annotations: a slide is a bag."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,8 @@ class BagSampler:
         self.overviews, self._labels = overviews, np.asarray(labels, np.int64)
         self._cells = [np.argwhere(tissue_cells(o, cell_share)) for o in overviews]
         self._negative = np.flatnonzero(self._labels == 0)
-        self._largest = np.flatnonzero(self._labels == max(k for k in labels if bears_tumor(k)))
+        self.largest = max(k for k in labels if bears_tumor(k))  # class of the slides that have the most tumor
+        self._largest = np.flatnonzero(self._labels == self.largest)
 
     def blame(self, count: int, rng: np.random.Generator) -> Patches:
         """Draw `count` places, every one labelled as its slide: of the largest class and of negative slides.
@@ -55,12 +56,12 @@ class BagSampler:
         places = self._anywhere(slide, rng)
         return Patches(slide, places.location_um, self._labels[slide])
 
-    def survey(self, count: int, negatives: int, rng: np.random.Generator) -> Places:
-        """`count` places of each slide that bears tumor and `negatives` of each negative one, slide by slide.
+    def survey(self, counts: Mapping[int, int], rng: np.random.Generator) -> Places:
+        """So many places of each slide as `counts` has for its class, slide by slide.
 
         Each is in a cell of its own, so that slides with fewer cells have fewer.
         """
-        most = [count if bears_tumor(k) else negatives * (not k) for k in self._labels.tolist()]
+        most = [counts.get(k, 0) for k in self._labels.tolist()]
         cells = [
             own[rng.permutation(len(own))[:size]] if size else own[:0]
             for own, size in zip(self._cells, most, strict=True)

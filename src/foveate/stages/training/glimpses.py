@@ -1,7 +1,7 @@
 """What is seen: the glimpse network on annotated and normal cells, as the policy will see them.
 
 Without annotations it learns from the labels of slides. At first every place of a slide with macrometastases counts as
-tumor; later those that it holds for tumor itself.
+tumor; later those that it holds for tumor itself, half of them in normal surroundings, as micrometastases.
 """
 
 import keras
@@ -17,7 +17,7 @@ from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.batch import make_batch
 from foveate.stages.training.patches import Patches, PatchSampler
 from foveate.stages.training.session import Phase, Session, mean_of
-from foveate.stages.training.survey import Survey, blanked
+from foveate.stages.training.survey import Survey, blanked, transplanted
 
 STREAM, BATCH = 1, 64
 # without annotations:
@@ -53,6 +53,7 @@ class Glimpses(Phase):
         session = self._session
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         annotated = session.annotated  # a look at every slide
+        believes = not annotated and number >= BLAMING * self.epochs
         draws = self._annotated(rng) if annotated else self._labelled(number, rng)
         done = []
         parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
@@ -69,9 +70,13 @@ class Glimpses(Phase):
                 pixels = turned_glimpses(
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
+                label = label[kept]
+                if believes:
+                    clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows][kept]])
+                    pixels, label = transplanted(pixels, label, clean, rng)
                 if not annotated:
                     pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
-                done.append(self.learner.train_on_batch(pixels, label[kept], return_dict=True))
+                done.append(self.learner.train_on_batch(pixels, label, return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
 
     def _annotated(self, rng: np.random.Generator) -> Patches:
@@ -86,7 +91,7 @@ class Glimpses(Phase):
         bags, per_slide = self._survey.bags, self._session.config.train.pretrain_patches
         if number < BLAMING * self.epochs:
             return bags.blame(self._count, rng)
-        places = bags.survey(SURVEYED * per_slide, SURVEYED_NEGATIVE * per_slide, rng)
+        places = bags.survey({bags.largest: SURVEYED * per_slide, 0: SURVEYED_NEGATIVE * per_slide}, rng)
         return bags.relabel(places, self._survey.tumor(places), self._count, rng)
 
     def _make_sampler(self) -> PatchSampler:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
 from foveate.attention.steps import compiled
+from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.training.bags import BagSampler, Places, bears_tumor
 from foveate.stages.training.session import Session
@@ -19,6 +20,7 @@ STREAM = 4
 SURVEYED = 20  # places of a slide, times those of an epoch of sight
 CHUNK = 256  # places that are seen at a time
 BLANK = 128  # grey: nothing to see
+TRANSPLANTED = 0.5  # chance of surroundings that are another's
 
 
 class Survey:
@@ -77,7 +79,8 @@ class LesionCells:
     def _find(self) -> dict[str, tuple[Map, Map]]:
         settings, survey = self._session.config.train, Survey(self._session, self._agent)
         rng = np.random.default_rng([settings.seed, STREAM])
-        places = survey.bags.survey(SURVEYED * settings.pretrain_patches, 0, rng)
+        most = SURVEYED * settings.pretrain_patches
+        places = survey.bags.survey({k: most for k in range(len(SLIDE_CLASSES)) if bears_tumor(k)}, rng)
         rows = np.concatenate(survey.bags.found(places, survey.tumor(places)) or [np.empty(0, np.int64)])
         lesion = np.zeros(len(places.slide), bool)
         lesion[rows] = True
@@ -97,3 +100,21 @@ def blanked(pixels: NDArray[np.uint8], blank: NDArray[np.bool_]) -> NDArray[np.u
     out = pixels.copy()
     out[:, 1:][blank[:, 1:]] = BLANK
     return out
+
+
+def transplanted(
+    pixels: NDArray[np.uint8], label: NDArray[np.int64], clean: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Glimpses (n, S, g, g, 3), half of them with the surroundings of another one, and their labels (n,).
+
+    clean (n,): those of negative slides. Half of the clean ones and of those with tumor get the coarsest square of a
+    clean one. Tumor in normal surroundings is a micrometastasis, and no annotation is needed to make one; what is clean
+    stays so, and keeps it from being told by squares that do not belong together.
+    """
+    donors, tumor = np.flatnonzero(clean), label > 0
+    if not len(donors) or pixels.shape[1] < 2:
+        return pixels, label
+    moved = (clean | tumor) & (rng.random(len(label)) < TRANSPLANTED)
+    out = pixels.copy()
+    out[moved, -1] = pixels[rng.choice(donors, moved.sum()), -1]
+    return out, np.where(moved & tumor, SLIDE_CLASSES.index("micro"), label)
