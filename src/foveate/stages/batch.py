@@ -86,8 +86,9 @@ def make_batch(
     for row, overview in enumerate(overviews):
         height, width = overview.thumbnail.shape[:2]
         cells = tissue_cells(overview, cell_share)
-        image[row] = overview.background_rgb
         image[row, :height, :width] = overview.thumbnail
+        glass = np.tile(np.asarray(overview.background_rgb, np.uint8), (shape.columns * px, 1))  # a row of it
+        image[row, height:], image[row, :height, width:] = glass, glass[width:]
         tissue[row, : cells.shape[0], : cells.shape[1]] = cells
         if turns[row]:
             image[row], tissue[row] = (turned(values, int(turns[row])) for values in (image[row], tissue[row]))
