@@ -51,8 +51,9 @@ class ContextNetwork(keras.layers.Layer):
         (B, N) int, cells as indices into R * C.
         """
         maps = self.net(self._relative(overview, tissue))
-        cells = ops.reshape(maps, (ops.shape(maps)[0], -1, self.features))
-        cells = ops.take_along_axis(cells, candidates[..., None], axis=1)
+        slides, rows, columns = ops.shape(maps)[:3]
+        first = ops.arange(slides, dtype=candidates.dtype)[:, None] * rows * columns  # cell of each slide, among all
+        cells = ops.take(ops.reshape(maps, (-1, self.features)), first + candidates, axis=0)
         return cells, self.salience(cells)[..., 0]
 
     def _relative(self, overview: Any, tissue: Any) -> Any:
