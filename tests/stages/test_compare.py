@@ -11,6 +11,7 @@ import pytest
 from foveate.attention.agent import Agent
 from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
+from foveate.errors import FoveateError
 from foveate.stages import compare
 from foveate.stages.comparison.exhaustive import CellSurvey
 from foveate.stages.comparison.looking import WAYS, Looker
@@ -147,3 +148,15 @@ def test_the_table(small: Cohort, weights: Path, tmp_path: Path) -> None:
     assert len(lines) == 1 + 5 * 3 + 3
     assert [lines[0][k] for k in (0, 5, 6)] == ["way", "n_slides", "n_patients"]
     assert {(line[5], line[6]) for line in lines[1:]} == {("3", "3")}
+
+
+def test_nothing_to_compare_is_an_error_and_reads_nothing(small: Cohort, weights: Path, tmp_path: Path) -> None:
+    fold = dataclasses.replace(FOLD, test=[])
+    found = run(small, weights, tmp_path / "0.h5", dataclasses.replace(fold, train=["-"]))
+    assert found["slide"] == []
+    plan = Plan(small.samples, {"0": Job("0", fold, [])})
+    with pytest.raises(
+        FoveateError, match="nothing to compare: no slide that a model is tested on has a label"
+    ):
+        compare.summarise(small.config, plan, [tmp_path / "0.h5"], tmp_path / "compare.tsv")
+    assert not (tmp_path / "compare.tsv").exists()

@@ -18,6 +18,7 @@ import numpy as np
 from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
 from foveate.config import Config
+from foveate.errors import FoveateError
 from foveate.files import atomic, sha256, write_text
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
@@ -27,6 +28,7 @@ from foveate.stages.comparison.exhaustive import CellSurvey
 from foveate.stages.comparison.looking import WAYS, Looker, Looks
 from foveate.stages.comparison.parts import Parts, read_cells
 from foveate.stages.comparison.readouts import Labelled, Readouts, fit
+from foveate.stages.comparison.roles import roles
 from foveate.stages.comparison.table import FORMAT, VERSION, table
 from foveate.stages.determinism import seeded
 from foveate.stages.keras_file import load_agent
@@ -63,7 +65,7 @@ def run(config: Config, samples: Mapping[str, Sample], fold: Fold, overviews: Pa
         parts = Parts(folder, (weights_sha256, share, threads))
         train, val = (
             _labelled(survey, parts, [samples[slide] for slide in part], overviews, share)
-            for part in ((fold.train, fold.val) if config.compare.fit else ([], []))
+            for part in ((fold.train, fold.val) if config.compare.fit and fold.test else ([], []))
         )
         files, more = _survey(survey, parts, usable, "compare: every cell")
     failed |= errors | more
@@ -96,7 +98,15 @@ def _conclude(group: h5py.Group, readouts: Readouts, files: Sequence[Path]) -> N
 
 
 def summarise(config: Config, plan: Plan, files: Sequence[Path], out: Path) -> None:
-    """Write compare.tsv from the files of all jobs of the plan; see `comparison.table`."""
+    """Write compare.tsv from the files of all jobs of the plan; see `comparison.table`.
+
+    Raises FoveateError where no slide was tested: a table without rows would look like a fault of the models.
+    """
+    if not any(roles(plan, name).test for name in plan.jobs):
+        raise FoveateError(
+            "there is nothing to compare: no slide that a model is tested on has a label, its own or its patient's. "
+            "Expected some in the split `test` of the samples sheet, or folds that test labelled slides"
+        )
     write_text(out, table(files, plan, config.patients.bootstrap, config.glimpse.count))
 
 
