@@ -155,8 +155,6 @@ def test_nothing_to_compare_is_an_error_and_reads_nothing(small: Cohort, weights
     found = run(small, weights, tmp_path / "0.h5", dataclasses.replace(fold, train=["-"]))
     assert found["slide"] == []
     plan = Plan(small.samples, {"0": Job("0", fold, [])})
-    with pytest.raises(
-        FoveateError, match="nothing to compare: no slide that a model is tested on has a label"
-    ):
+    with pytest.raises(FoveateError, match="nothing to compare: no slide that a model is tested on has a label"):
         compare.summarise(small.config, plan, [tmp_path / "0.h5"], tmp_path / "compare.tsv")
     assert not (tmp_path / "compare.tsv").exists()
