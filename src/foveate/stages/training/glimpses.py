@@ -53,7 +53,6 @@ class Glimpses(Phase):
         session = self._session
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         annotated = session.annotated  # a look at every slide
-        believes = not annotated and number >= BLAMING * self.epochs
         draws = self._annotated(rng) if annotated else self._labelled(number, rng)
         done = []
         parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
@@ -71,7 +70,7 @@ class Glimpses(Phase):
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
                 label = label[kept]
-                if believes:
+                if not annotated and not self._blames(number):
                     clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows][kept]])
                     pixels, label = transplanted(pixels, label, clean, rng)
                 if not annotated:
@@ -89,10 +88,14 @@ class Glimpses(Phase):
         if self._survey is None:
             self._survey = Survey(self._session, self._agent)
         bags, per_slide = self._survey.bags, self._session.config.train.pretrain_patches
-        if number < BLAMING * self.epochs:
+        if self._blames(number):
             return bags.blame(self._count, rng)
         places = bags.survey({bags.largest: SURVEYED * per_slide, 0: SURVEYED_NEGATIVE * per_slide}, rng)
         return bags.relabel(places, self._survey.tumor(places), self._count, rng)
+
+    def _blames(self, number: int) -> bool:
+        """Whether places count as what their slide is, not yet as what sight holds them for."""
+        return number < BLAMING * self.epochs
 
     def _make_sampler(self) -> PatchSampler:
         session, size = self._session, self._session.config.train.batch
