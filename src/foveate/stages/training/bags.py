@@ -72,7 +72,7 @@ class BagSampler:
     def relabel(self, places: Places, tumor: NDArray[np.floating], count: int, rng: np.random.Generator) -> Patches:
         """Draw `count` of surveyed places by what sight holds them for, half of them normal.
 
-        tumor (n,): the more, the likelier is tumor; NaN where it is not known. Tumor are the places of `found` on
+        tumor (n,): the more, the likelier is tumor; NaN where it is not known. Tumor are the `likeliest` places on
         slides of the largest class; on others most of these are normal, and would be learned by heart. Normal are
         places of negative slides; those of them that look most like tumor; and the less likely half on slides of the
         largest class, which teaches what else they show.
@@ -83,10 +83,7 @@ class BagSampler:
         rest = np.concatenate([rows[len(rows) // 2 :] for rows in most])
         shares = (1 - LOOKALIKE_SHARE - REST_SHARE, LOOKALIKE_SHARE, REST_SHARE)
         pools = [(0, rows, NORMAL_SHARE * share) for rows, share in zip((clean, alike, rest), shares, strict=True)]
-        found = [rows for rows in self.found(places, tumor) if places.slide[rows[0]] in self._largest]
-        if found:
-            rows = np.concatenate(found)
-            pools.append((int(self._labels[places.slide[rows[0]]]), rows, 1 - NORMAL_SHARE))
+        pools.append((self.largest, np.concatenate([likeliest(rows, self.largest) for rows in most]), 1 - NORMAL_SHARE))
         pools = [pool for pool in pools if len(pool[1])]
         weights = np.array([weight for _, _, weight in pools])
         kinds = rng.choice(len(pools), size=count, p=weights / weights.sum()).tolist()
@@ -95,12 +92,9 @@ class BagSampler:
 
     def found(self, places: Places, tumor: NDArray[np.floating]) -> list[NDArray[np.int64]]:
         """The places that count as tumor, of each slide that bears some and whose places are known, as rows."""
-        likeliest = []
-        for slide, label in enumerate(self._labels.tolist()):
-            rows = ranked(places, tumor, slide)
-            if bears_tumor(label) and len(rows):
-                likeliest.append(rows[: max(1, round(len(rows) * TUMOR_SHARE[SLIDE_CLASSES[label]]))])
-        return likeliest
+        bearing = [(slide, label) for slide, label in enumerate(self._labels.tolist()) if bears_tumor(label)]
+        found = [likeliest(ranked(places, tumor, slide), label) for slide, label in bearing]
+        return [rows for rows in found if len(rows)]
 
     def _anywhere(self, slide: NDArray[np.int64], rng: np.random.Generator) -> Places:
         cells = [self._cells[k][rng.integers(len(self._cells[k]))] for k in slide.tolist()]
@@ -116,3 +110,8 @@ def ranked(places: Places, tumor: NDArray[np.floating], slide: int) -> NDArray[n
     """The places of a slide of which `tumor` is known, as rows, the likeliest first."""
     rows = np.flatnonzero((places.slide == slide) & ~np.isnan(tumor))
     return rows[np.argsort(-tumor[rows], kind="stable")]
+
+
+def likeliest(rows: NDArray[np.int64], label: int) -> NDArray[np.int64]:
+    """Those of a slide's ranked places that count as tumor, by its class: one at least, if there are any."""
+    return rows[: max(1, round(len(rows) * TUMOR_SHARE[SLIDE_CLASSES[label]]))]

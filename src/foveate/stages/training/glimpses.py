@@ -70,10 +70,10 @@ class Glimpses(Phase):
                     stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
                 )
                 label = label[kept]
-                if not annotated and not self._blames(number):
-                    clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows][kept]])
-                    pixels, label = transplanted(pixels, label, clean, rng)
                 if not annotated:
+                    if not self._blames(number):
+                        clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows][kept]])
+                        pixels, label = transplanted(pixels, label, clean, rng)
                     pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
                 done.append(self.learner.train_on_batch(pixels, label, return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
