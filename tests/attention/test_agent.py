@@ -233,22 +233,25 @@ def test_the_temperature_weakens_the_evidence_and_not_the_prior(make_agent: Call
 def test_a_stop_network_changes_nothing_else(
     make_agent: Callable[..., Agent], agent: Agent, rollout: dict[str, Any], run: Run
 ) -> None:
-    plain, stopping = run(agent, rollout), run(make_agent(stop=True), rollout)
-    assert set(stopping) == {*plain, "stop"}
+    other = make_agent(stop=True)
+    plain, stopping = run(agent, rollout), run(other, rollout)
+    assert set(stopping) == set(plain)
     for name in plain:
         np.testing.assert_array_equal(stopping[name], plain[name])
-    assert stopping["stop"].shape == (4, 5)
-    assert np.ptp(stopping["stop"], axis=0).min() > 1e-4  # it depends on what was seen
-    assert np.ptp(stopping["stop"], axis=1).min() > 1e-5
+    stop = ops.convert_to_numpy(other.stop_network(plain["strongest"]))
+    assert stop.shape == (4, 5)
+    assert np.ptp(stop, axis=0).min() > 1e-4  # it depends on what was seen
+    assert np.ptp(stop, axis=1).min() > 1e-5
 
 
 def test_a_rollout_stops_where_the_replay_says(
     make_agent: Callable[..., Agent], rollout: dict[str, Any], run: Run
 ) -> None:
     agent = make_agent(stop=True)
-    middle = float(np.median(run(agent, rollout)["stop"][:, 0]))
+    first = run(agent, rollout)["strongest"][:, 0]
+    middle = float(np.median(agent.stop_network(first)))
     agent.stop_network.logit.bias.assign_add([-middle])
-    expected = run(agent, rollout)["stop"][:, 0] > 0
+    expected = ops.convert_to_numpy(agent.stop_network(first)) > 0
     assert expected.sum() == 2
     steps = Steps(agent, "greedy")
     scene, memory = steps.begin(rollout["overview"], rollout["tissue"], rollout["candidates"])
@@ -257,13 +260,13 @@ def test_a_rollout_stops_where_the_replay_says(
     np.testing.assert_array_equal(ops.convert_to_numpy(steps.enough(memory)), expected)
 
 
-def test_enough_reads_what_the_answer_reads(make_agent: Callable[..., Agent], rollout: dict[str, Any]) -> None:
+def test_enough_reads_the_strongest_evidence_alone(make_agent: Callable[..., Agent], rollout: dict[str, Any]) -> None:
     agent = make_agent(stop=True)
     _, memory = begun(agent, rollout)
     before = np.asarray(agent.enough(memory))
     assert before.shape == (4,)
-    for name in ("h", "strongest"):
-        assert np.abs(np.asarray(agent.enough(memory | {name: memory[name] + 1})) - before).min() > 1e-4
+    assert np.abs(np.asarray(agent.enough(memory | {"strongest": memory["strongest"] + 1})) - before).min() > 1e-4
+    np.testing.assert_array_equal(np.asarray(agent.enough(memory | {"h": memory["h"] + 1})), before)
 
 
 def test_without_a_stop_network_it_cannot_be_asked(agent: Agent, rollout: dict[str, Any]) -> None:
@@ -316,17 +319,12 @@ PARTS: dict[str, Callable[[Agent], list[Any]]] = {
     "query": lambda a: [a.policy.query],
     "height": lambda a: [a.policy.height],
     "sight": lambda a: [*a.glimpse_network.towers.towers, a.glimpse_network.seen, a.glimpse_network.evidence],
-    "core": lambda a: [
-        a.glimpse_network.what_and_where,
-        a.core,
-        a.action_network,
-        a.baseline_network,
-        *([a.stop_network] if a.stop_network else []),
-    ],
+    "core": lambda a: [a.glimpse_network.what_and_where, a.core, a.action_network, a.baseline_network],
+    "stop": lambda a: [a.stop_network] if a.stop_network else [],
 }
 
 
-CHOICES = [["context", "query"], ["sight"], ["context", "query", "height", "core"], [*PARTS], []]
+CHOICES = [["context", "query"], ["sight"], ["context", "query", "height", "core"], ["stop"], [*PARTS], []]
 
 
 @pytest.mark.parametrize("stop", [False, True])

@@ -323,14 +323,17 @@ def test_each_rollout_stops_by_itself(stopping: Agent, sensor: GlimpseSensor, wi
     rng = np.random.default_rng(5)
     for layer in (stopping.stop_network.logit, stopping.core, stopping.action_network):
         layer.set_weights([w + rng.normal(size=w.shape) for w in layer.get_weights()])
+    for layer in (stopping.stop_network.inner, stopping.stop_network.logit):  # the more evidence, the sooner
+        layer.kernel.assign(abs(layer.kernel))
     batch = batch_of(wide, small)
     whole = Roller(stopping, sensor, "random", copies=4).run(batch, 5, np.random.default_rng(0))
     x = {"overview": batch.image, "tissue": batch.tissue, "candidates": batch.candidates}
     x |= {name: getattr(whole, name) for name in ("pixels", "where", "choice")}
-    stop = stopping(x)["stop"].numpy()[:, :-1]  # after the last there is nothing to decide
+    strongest = stopping(x)["strongest"]
+    stop = stopping.stop_network(strongest).numpy()[:, :-1]  # after the last there is nothing to decide
     bias = stopping.stop_network.logit.bias
-    bias.assign_add([-np.quantile(stop, 0.8)])
-    stop = stopping(x)["stop"].numpy()[:, :-1] > 0
+    bias.assign_add([-np.quantile(stop, 0.6)])
+    stop = stopping.stop_network(strongest).numpy()[:, :-1] > 0
     expected = np.where(stop.any(1), stop.argmax(1) + 1, 5)
     assert len(set(expected.tolist())) >= 3  # that says something
     made = Roller(stopping, sensor, "random", copies=4, stop=True).run(batch, 5, np.random.default_rng(0))

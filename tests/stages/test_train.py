@@ -21,7 +21,8 @@ from foveate.stages.training import session as session_module
 from foveate.stages.training.attend import Attend
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.session import Session
-from foveate.stages.training.validation import answers
+from foveate.stages.training.stop import Stop
+from foveate.stages.training.validation import answers, validate
 
 pytestmark = pytest.mark.usefixtures("eager")
 EPOCHS = [("guide", "1"), ("guide", "2"), ("glimpses", "1"), ("glimpses", "2"), ("attend", "1"), ("attend", "2")]
@@ -91,7 +92,9 @@ def test_what_a_training_leaves(cohort: Any, trained: Path) -> None:
 
 def test_the_model_is_that_of_the_best_epoch(cohort: Any, trained: Path, tmp_path: Path) -> None:
     session = Session(cohort.config, cohort.samples, cohort.fold, cohort.overviews, tmp_path)
-    found = Attend(session, load_agent(trained / "model.keras"), context=False, sight=False)._validate()["val_loss"]
+    agent = load_agent(trained / "model.keras")
+    agent.settings["temperature"] = 1.0  # it is fitted afterwards
+    found = validate(session, agent, Roller(agent, session.sensor, "greedy"))["val_loss"]
     losses = [float(row["val_loss"]) for row in history(trained) if row["val_loss"]]
     assert found == pytest.approx(min(losses), rel=1e-4)
 
@@ -145,6 +148,24 @@ def test_killed_in_and_after_every_epoch_it_ends_in_the_same_model(
     timed = {"seconds", "glimpses_per_s", "device_waited", "readers_waited"}
     for a, b in zip(history(tmp_path), history(trained), strict=True):
         assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+
+
+def test_a_price_teaches_when_to_stop_and_nothing_else(
+    cohort: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stop, "epochs", 2)
+    priced, stops = cohort.tuned(train={"price": 0.5}), [("stop", "1"), ("stop", "2")]
+    agent, plain = run(priced, tmp_path / "whole"), load_agent(trained / "model.keras")
+    rows = history(tmp_path / "whole")
+    assert [(row["phase"], row["epoch"]) for row in rows] == EPOCHS + stops
+    assert all(row["val_glimpses"] and row["mean_glimpses"] for row in rows[-2:])
+    for one, other in zip(plain.weights, agent.weights, strict=False):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+    assert agent.settings["temperature"] == plain.settings["temperature"]
+    assert killed(priced, tmp_path / "killed", monkeypatch, at=(Stop, "epoch")) == EPOCHS
+    for done in (1, 2):
+        assert killed(priced, tmp_path / "killed", monkeypatch, at=AFTER_CHECKPOINT) == EPOCHS + stops[:done]
+    assert_equal(run(priced, tmp_path / "killed"), agent)
 
 
 def test_without_annotations_sight_comes_first(

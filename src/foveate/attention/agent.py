@@ -110,15 +110,15 @@ class Agent(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
         state = (None, self.settings["state"])
-        grounds = (None, self.settings["state"] + len(self.settings["classes"]) - 1)
+        strongest = len(self.settings["classes"]) - 1
         self.glimpse_network.build((None, scales, px, px, 3), (None, 2))
         self.core.build((None, self.settings["features"]))
         self.context_network.build((None, None, None, 3))
         self.policy.build(state)
-        self.action_network.build(grounds)
+        self.action_network.build((None, self.settings["state"] + strongest))
         self.baseline_network.build(state)
         if self.stop_network is not None:
-            self.stop_network.build(grounds)
+            self.stop_network.build((None, strongest))
         self.built = True
 
     @property
@@ -128,9 +128,10 @@ class Agent(keras.Model):
         return {"scales_mpp": settings["scales_mpp"], "px": settings["glimpse_px"], "stain_od": settings["stain_od"]}
 
     def learn_only(self, *parts: str) -> None:
-        """Let only these parts learn: context; query and height (of the policy); sight (of the glimpse network); core.
+        """Let only these parts learn: context, query, height, sight, core, stop.
 
-        What reads the core's state, the answer, the baseline and the stop network, belongs to the core.
+        Query and height are the policy's, sight the glimpse network's. The answer and the baseline, which read the
+        core's state, belong to the core.
         Call it before the model that trains the agent is compiled.
         """
         layers = {
@@ -139,9 +140,8 @@ class Agent(keras.Model):
             "height": [self.policy.height],
             "sight": self.glimpse_network.sight,
             "core": [self.glimpse_network.what_and_where, self.core, self.action_network, self.baseline_network],
+            "stop": [] if self.stop_network is None else [self.stop_network],
         }
-        if self.stop_network is not None:
-            layers["core"].append(self.stop_network)
         for name, group in layers.items():
             for layer in group:
                 layer.trainable = name in parts
@@ -211,16 +211,17 @@ class Agent(keras.Model):
         and a recurrent state would have to learn it from few slides. Evidence is the log of how much likelier a class
         is than the first one; a probability near 1 would hide how sure a glimpse is.
         """
-        return self.action_network(_grounds(memory))
+        return self.action_network(ops.concatenate([memory["h"], memory["strongest"]], -1))
 
     def enough(self, memory: Memory) -> Any:
-        """Logits (B,) of having seen enough: the stop network on what `answer` reads, detached.
+        """Logits (B,) of having seen enough: the stop network on the strongest evidence of each class.
 
+        Not on the state, which the slides that it was trained on have in common with no others (docs/results.md).
         Raises ValueError for an agent without a stop network.
         """
         if self.stop_network is None:
             raise ValueError("this agent has no stop network")
-        return self.stop_network(ops.stop_gradient(_grounds(memory)))
+        return self.stop_network(ops.stop_gradient(memory["strongest"]))
 
     def probabilities(self, logits: Any, *, calibrated: bool = True) -> Any:
         """Probabilities (..., K): Bayes' rule with the prior in place of the even one of training.
@@ -237,9 +238,8 @@ class Agent(keras.Model):
         inputs: overview, tissue and candidates as in `begin`, or, where the context network does not learn, the scene
         that it made of them; pixels (B * M, T, S, g, g, 3) uint8, or what `GlimpseNetwork.see` made of them, where
         sight does not learn: seen (B * M, T, features) and seen_logits (B * M, T, K); where (B * M, T, 2); choice
-        (B * M, T) int. Returns logits (B * M, T, K) after each fixation; log_p (B * M, T, N) before each; log_pi
-        (B * M, T) of what was chosen; baseline (B * M, T) before each; and with a stop network stop (B * M, T), the
-        logits of having seen enough after each.
+        (B * M, T) int. Returns logits (B * M, T, K) and the memory's strongest (B * M, T, K - 1) after each
+        fixation; log_p (B * M, T, N) and baseline (B * M, T) before each; log_pi (B * M, T) of what was chosen.
         """
         del training
         where, choice = inputs["where"], ops.cast(inputs["choice"], "int32")
@@ -253,18 +253,17 @@ class Agent(keras.Model):
         evidence = ops.reshape(alone, (-1, steps, len(self.settings["classes"])))
         scene = inputs.get("scene") or self.scan(inputs["overview"], inputs["tissue"], inputs["candidates"])
         memory = self.start(scene, ops.shape(where)[0] // ops.shape(scene["open"])[0])
-        logits, log_p, baseline, stop = [], [], [], []
+        logits, strongest, log_p, baseline = [], [], [], []
         for t in range(steps):
             baseline.append(self.baseline_network(ops.stop_gradient(memory["h"]))[:, 0])
             log_p.append(self.choose(scene, memory))
             memory = self.absorb(scene, memory, vectors[:, t], evidence[:, t], choice[:, t])
             logits.append(self.answer(memory))
-            if self.stop_network is not None:
-                stop.append(self.enough(memory))
+            strongest.append(memory["strongest"])
         log_p_t = ops.stack(log_p, axis=1)
         return {
-            **({"stop": ops.stack(stop, axis=1)} if stop else {}),
             "logits": ops.stack(logits, axis=1),
+            "strongest": ops.stack(strongest, axis=1),
             "log_p": log_p_t,
             "log_pi": chosen(log_p_t, choice),
             "baseline": ops.stack(baseline, axis=1),
@@ -279,13 +278,8 @@ class Agent(keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
-def _grounds(memory: Memory) -> Any:
-    """What the answer and the stop network read."""
-    return ops.concatenate([memory["h"], memory["strongest"]], -1)
-
-
 def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Weights of `_grounds` with which the answer is the strongest evidence of each class."""
+    """Weights with which the answer is the strongest evidence of each class."""
     return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:]])
 
 

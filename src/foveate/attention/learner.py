@@ -1,4 +1,4 @@
-"""What trains the agent: the hybrid loss over replayed rollouts, and the pretraining of the glimpse network."""
+"""What trains the agent and its parts: the hybrid loss over replayed rollouts, and what single parts learn from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,22 +12,17 @@ from foveate.attention.policy import renormalised
 
 MAX_LESIONS = 8  # of a slide, in the guide; further ones count in none
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
-STOP_PARTS = ("stop", "mean_glimpses")  # those of an agent with a stop network, too
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the hybrid loss: cross entropy counts 1, and so does stopping.
-
-    price : of a glimpse, in nats of log p(label); for an agent with a stop network.
-    """
+    """Weights of the hybrid loss: cross entropy counts 1."""
 
     reinforce: float
     baseline: float
     guidance: float
     entropy: float
     discount: float
-    price: float = 0.0
 
 
 class Learner(keras.Model):
@@ -40,8 +35,7 @@ class Learner(keras.Model):
     def __init__(self, agent: Agent, weights: LossWeights, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.agent, self.weigh = agent, weights
-        names = PARTS if agent.stop_network is None else (*PARTS, *STOP_PARTS)
-        self.parts = {name: keras.metrics.Mean(name=name) for name in names}
+        self.parts = {name: keras.metrics.Mean(name=name) for name in PARTS}
         self.entropy = self.add_weight(shape=(), initializer="zeros", trainable=False, name="entropy")
         self.anneal(0.0)
         self.built = True
@@ -61,10 +55,7 @@ class Learner(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count.
-
-        And `losses.stopping`, where the agent has a stop network, which alone gets its gradient.
-        """
+        """Loss = CE + w_rl REINFORCE + w_b baseline MSE + w_g guidance - w_e entropy, mean over rows that count."""
         del y, sample_weight, training
         copies = ops.shape(x["choice"])[0] // ops.shape(x["label"])[0]
         x = x | {name: ops.repeat(x[name], copies, axis=0) for name in ("label", "weight", "lesion")}
@@ -78,8 +69,6 @@ def hybrid_loss(
     x: dict[str, Any], replay: dict[str, Any], weigh: LossWeights, entropy: Any
 ) -> tuple[dict[str, Any], Any]:
     """Each part, a number a rollout (R,), by name; and their weighted sum (R,). See `Learner` and `Agent.call`.
-
-    `STOP_PARTS` are among them where the replay has stop.
 
     x: choice (R, T), and of each rollout, not of each slide, label, weight and lesion. entropy: its
     weight at this time.
@@ -102,10 +91,6 @@ def hybrid_loss(
         + weigh.guidance * rows["guidance"]
         - entropy * rows["entropy"]
     )
-    if "stop" in replay:
-        rows["stop"] = losses.stopping(replay["stop"], logits, label, weigh.price)
-        rows["mean_glimpses"] = losses.mean_glimpses(losses.stop_distribution(replay["stop"]))
-        total = total + rows["stop"]
     right = ops.cast(
         ops.equal(ops.cast(ops.argmax(logits[:, -1], -1), "int32"), ops.cast(label, "int32")), logits.dtype
     )
@@ -165,3 +150,35 @@ class GlimpseLearner(keras.Model):
     def call(self, pixels: Any) -> Any:
         """(B, S, g, g, 3) uint8 pixels to class logits (B, K)."""
         return self.agent.glimpse_network.see(pixels)[1]
+
+
+class StopLearner(keras.Model):
+    """Trains the stop network alone, on rollouts that were made to their end. `train_on_batch(x)` makes one update.
+
+    x: of R rollouts strongest (R, T, K - 1), see `Agent.call`; logits (R, T, K) of the answers; label (R,) int. It
+    returns the mean of `losses.stopping`, and mean_glimpses, of the expected number of fixations.
+
+    Parameters
+    ----------
+    price : of a glimpse, in nats of log p(label).
+    """
+
+    def __init__(self, agent: Agent, price: float, **kwargs: Any) -> None:
+        if agent.stop_network is None:
+            raise ValueError("this agent has no stop network")
+        super().__init__(**kwargs)
+        self.stop_network, self.price = agent.stop_network, price
+        self.mean_glimpses = keras.metrics.Mean(name="mean_glimpses")
+        self.built = True
+
+    def call(self, inputs: dict[str, Any]) -> Any:
+        """Logits (R, T) of stopping after each fixation."""
+        return self.stop_network(inputs["strongest"])
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """`losses.stopping`, mean over rollouts."""
+        del y, sample_weight, training
+        self.mean_glimpses.update_state(losses.mean_glimpses(losses.stop_distribution(y_pred)))
+        return ops.mean(losses.stopping(y_pred, x["logits"], x["label"], self.price))

@@ -9,7 +9,7 @@ from foveate.report.charts import Chart, line_chart
 
 PANELS = {
     "Loss": ("loss", "val_loss"),
-    "Loss parts": ("cross_entropy", "reinforce", "guidance", "stop"),
+    "Loss parts": ("cross_entropy", "reinforce", "guidance"),
     "Accuracy": ("accuracy", "val_accuracy"),
     "Entropy of the policy": ("entropy",),
     "Reward": ("reward",),

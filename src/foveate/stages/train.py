@@ -20,8 +20,11 @@ from foveate.stages.training.encoder import read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
-from foveate.stages.training.patients import BEST, Patients, stage_factors
+from foveate.stages.training.patients import BEST as BEST_PATIENTS
+from foveate.stages.training.patients import Patients, stage_factors
 from foveate.stages.training.session import Phase, Session
+from foveate.stages.training.stop import BEST as BEST_STOP
+from foveate.stages.training.stop import Stop
 from foveate.stages.training.validation import calibrate
 
 log = logging.getLogger(__name__)
@@ -60,8 +63,9 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
     patient_agent.epochs is 0, history.csv, dropped.json (slides that could not be read, and why), tensorboard/,
     checkpoint/. The phases are `guide` (where to look), `glimpses` (what is seen) and `attend` (the whole agent).
     Without annotated lesions `glimpses` comes first, with the labels of slides, and `guide` learns from what sight
-    holds for lesions. Then the temperature of the best epoch's answers is fitted on the validation slides, and the
-    last phase, `patients`, teaches the agent over all slides of a patient.
+    holds for lesions. Then the temperature of the best epoch's answers is fitted on the validation slides. Where
+    glimpses have a price, `stop` teaches when enough was seen; the last phase, `patients`, teaches the agent over all
+    slides of a patient.
     """
     session = Session(config, samples, fold, overviews, out)
     seeded(config.train.seed)
@@ -80,12 +84,15 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         session.run([*taught, lambda: Attend(session, agent, context=not guided, sight=not pretrained)])
         agent.load_weights(out / "checkpoint" / "best.weights.h5")
         calibrate(session, agent)
+        if agent.stop_network is not None:
+            session.run([lambda: Stop(session, agent)], first=3)
+            agent.load_weights(out / "checkpoint" / BEST_STOP)
         if config.patient_agent.on:
             keras.utils.set_random_seed(config.train.seed)  # whatever was drawn before, or before a kill
             learned_from = set(fold.train)
             patients = make_patient_agent(agent, stage_factors([s for s in samples if s.slide in learned_from]))
-            session.run([lambda: Patients(session, patients)], first=3)
-            patients.load_weights(out / "checkpoint" / BEST)
+            session.run([lambda: Patients(session, patients)], first=4)
+            patients.load_weights(out / "checkpoint" / BEST_PATIENTS)
             with atomic(out / "patient.keras") as partial:
                 patients.save(partial)
     with atomic(out / "model.keras") as partial:

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import Learner, LossWeights
@@ -21,7 +20,7 @@ from foveate.stages.training.checkpoint import save_weights
 from foveate.stages.training.pace import Pace, pace, rate
 from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.survey import LesionCells
-from foveate.stages.training.validation import answers
+from foveate.stages.training.validation import validate
 
 STREAM = 2
 BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  # of the model's inputs
@@ -49,7 +48,6 @@ class Attend(Phase):
             settings.guidance,
             settings.entropy,
             settings.discount,
-            settings.price,
         )
         self.learner = Learner(agent, weights)
         self.learner.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=5.0))
@@ -57,7 +55,7 @@ class Attend(Phase):
         copies = self._copies
         self._rollers = {
             "sampled": Roller(agent, session.sensor, "sampled", copies),
-            "greedy": Roller(agent, session.sensor, "greedy", stop=True),
+            "greedy": Roller(agent, session.sensor, "greedy"),
         }
         shape = (settings.batch * copies, self._count, *session.sensor.shape)
         self._pixels = np.empty(shape, np.uint8)  # filled anew for every update
@@ -73,13 +71,13 @@ class Attend(Phase):
         batches, done = list(self._batches(rng)), []
         for slides in progress(batches, f"attend {number + 1}/{self.epochs}"):
             done.append(self._update(slides, rng))
-        val = self._validate()
+        val = validate(session, self._agent, self._rollers["greedy"])
         if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
             session.state.best = val.get("val_loss", 0.0)
             save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
         rollouts = len(batches) * settings.batch * settings.copies
-        glimpses = float(rollouts * self._count) + len(session.val) * val.get("val_glimpses", self._count)
-        figures = {"glimpses": glimpses, "waited_s": self._waited_s() - waited}
+        glimpses = (rollouts + len(session.val)) * self._count
+        figures = {"glimpses": float(glimpses), "waited_s": self._waited_s() - waited}
         return {**mean_of(done), **val, "learning_rate": learning_rate, **figures}
 
     def over(self) -> bool:
@@ -146,19 +144,3 @@ class Attend(Phase):
         order = rng.permutation(count)
         for first in range(0, count, size):
             yield [drawn[k] for k in order[first : first + size]]
-
-    def _validate(self) -> dict[str, float]:
-        """Cross entropy and accuracy of the greedy policy on the validation slides, with the prior; empty without any.
-
-        With a stop network, the loss is that of looking as well, each glimpse at its price.
-        """
-        logits, labels, looked = answers(self._session, self._rollers["greedy"])
-        if not len(labels):
-            return {}
-        log_p = log_softmax(logits + np.log(self._session.prior), axis=1)  # classes are drawn evenly in training only
-        losses = -log_p[np.arange(len(labels)), labels]
-        found = {"val_loss": float(np.mean(losses)), "val_accuracy": float(np.mean(log_p.argmax(1) == labels))}
-        if self._agent.stop_network is not None:
-            found["val_loss"] += self._session.config.train.price * float(np.mean(looked))
-            found["val_glimpses"] = float(np.mean(looked))
-        return found

@@ -10,7 +10,7 @@ from foveate.files import write_text
 
 COLUMNS = (
     "phase", "epoch", "loss", "cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "reward",
-    "accuracy", "stop", "mean_glimpses", "val_loss", "val_accuracy", "val_glimpses", "learning_rate", "glimpses_per_s",
+    "accuracy", "mean_glimpses", "val_loss", "val_accuracy", "val_glimpses", "learning_rate", "glimpses_per_s",
     "device_waited", "readers_waited", "seconds",
 )  # fmt: skip
 
@@ -22,7 +22,7 @@ def write_history(rows: list[Row], path: Path) -> None:
     """One row an epoch; a value that a phase does not have is empty.
 
     mean_glimpses: expected number of fixations before the stop network ends a rollout; val_glimpses: those made on a
-    validation slide, on average; stop: see `losses.stop_cost`. Empty without a stop network.
+    validation slide, on average. Of the phase that teaches the stop network.
     device_waited: share of the time in which a rollout waited for pixels with nothing else to do; readers_waited: share
     in which no thread was reading.
     """

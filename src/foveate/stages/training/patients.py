@@ -1,4 +1,4 @@
-"""Phase 4: all slides of a patient. Which slide to look at, where on it, and what follows for the patient."""
+"""Phase 5: all slides of a patient. Which slide to look at, where on it, and what follows for the patient."""
 
 import logging
 from collections.abc import Sequence

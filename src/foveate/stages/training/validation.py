@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent
-from foveate.patients.temperature import fit_temperature
+from foveate.patients.temperature import fit_temperature, posterior_log
 from foveate.stages.batch import make_batch
 from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.training.session import Session
@@ -39,12 +39,30 @@ def answers(session: Session, roller: Roller) -> tuple[NDArray[np.float64], NDAr
     )
 
 
+def validate(session: Session, agent: Agent, roller: Roller, price: float = 0.0) -> dict[str, float]:
+    """Cross entropy and accuracy on the validation slides, with the agent's prior and temperature; empty without any.
+
+    price: of a glimpse, in nats; the loss is that of looking as well, and how many glimpses were made is among them.
+    """
+    logits, labels, looked = answers(session, roller)
+    if not len(labels):
+        return {}
+    # classes are drawn evenly in training only
+    log_p = posterior_log(logits, session.prior, agent.settings["temperature"])
+    loss = -float(np.mean(log_p[np.arange(len(labels)), labels]))
+    found = {"val_loss": loss, "val_accuracy": float(np.mean(log_p.argmax(1) == labels))}
+    if price:
+        glimpses = float(np.mean(looked))
+        found |= {"val_loss": loss + price * glimpses, "val_glimpses": glimpses}
+    return found
+
+
 def calibrate(session: Session, agent: Agent) -> None:
     """Fit the agent's temperature on the validation slides, once in a training."""
     if session.state.temperature is not None:
         agent.settings["temperature"] = session.state.temperature
         return
-    logits, labels, _ = answers(session, Roller(agent, session.sensor, "greedy", stop=True))
+    logits, labels, _ = answers(session, Roller(agent, session.sensor, "greedy"))
     fit = fit_temperature(logits, labels, session.prior)
     agent.settings["temperature"] = session.state.temperature = fit.temperature
     if fit.slides:
