@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from foveate.patients.evaluation import evaluate
@@ -34,6 +35,17 @@ def test_the_metrics_of_the_patients_stage_are_read():
     assert view.patients.total == 2
     assert [row.name for row in view.sensitivity] == ["negative", "itc", "micro", "macro"]
     assert view.sensitivity[2].learned.value is None
+
+
+def test_a_patient_agent_has_a_row_where_there_is_one():
+    slides = [slide("a", "p", "macro", "macro"), slide("b", "q", "negative", "negative")]
+    stages = np.eye(5)[[3, 0]]
+    agents = {name: dict.fromkeys(("learned", "random"), row) for name, row in zip("pq", stages, strict=True)}
+    names = []
+    for staged in ({}, agents):
+        view = split_metrics(evaluate(stage_patients(slides, {}, agents=staged), resamples=20, seed=0))
+        names.append([row.name for row in view.rows])
+    assert names[0] == [name for name in names[1] if name != "Kappa by patient agent"] != names[1]
 
 
 def test_no_ground_truth_is_empty():

@@ -91,6 +91,7 @@ def split_metrics(metrics: Mapping[str, Any]) -> Split:
     rows = tuple(
         MetricRow(name, meaning, _estimate(learned[key]), _estimate(random[key]))
         for key, (name, meaning) in METRICS.items()
+        if key != "kappa_agent" or learned["n_patients_agent"]
     )
     sensitivity = tuple(
         MetricRow(
