@@ -15,16 +15,12 @@ from foveate.files import atomic, write_json
 from foveate.patients.posterior import FOLLOWING, STAGE_OF
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages.determinism import seeded
-from foveate.stages.training.attend import Attend
+from foveate.stages.training import attend, patients, stop
 from foveate.stages.training.encoder import read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
-from foveate.stages.training.patients import BEST as BEST_PATIENTS
-from foveate.stages.training.patients import Patients, stage_factors
 from foveate.stages.training.session import Phase, Session
-from foveate.stages.training.stop import BEST as BEST_STOP
-from foveate.stages.training.stop import Stop
 from foveate.stages.training.validation import calibrate
 
 log = logging.getLogger(__name__)
@@ -81,20 +77,22 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         taught: list[Callable[[], Phase]] = [lambda: Guide(session, agent), lambda: Glimpses(session, agent)]
         if not session.annotated:
             taught.reverse()  # sight finds the lesions
-        session.run([*taught, lambda: Attend(session, agent, context=not guided, sight=not pretrained)])
-        agent.load_weights(out / "checkpoint" / "best.weights.h5")
+        session.run([*taught, lambda: attend.Attend(session, agent, context=not guided, sight=not pretrained)])
+        agent.load_weights(out / "checkpoint" / attend.BEST)
         calibrate(session, agent)
         if agent.stop_network is not None:
-            session.run([lambda: Stop(session, agent)], first=3)
-            agent.load_weights(out / "checkpoint" / BEST_STOP)
+            session.run([lambda: stop.Stop(session, agent)], first=3)
+            agent.load_weights(out / "checkpoint" / stop.BEST)
         if config.patient_agent.on:
             keras.utils.set_random_seed(config.train.seed)  # whatever was drawn before, or before a kill
             learned_from = set(fold.train)
-            patients = make_patient_agent(agent, stage_factors([s for s in samples if s.slide in learned_from]))
-            session.run([lambda: Patients(session, patients)], first=4)
-            patients.load_weights(out / "checkpoint" / BEST_PATIENTS)
+            over_slides = make_patient_agent(
+                agent, patients.stage_factors([s for s in samples if s.slide in learned_from])
+            )
+            session.run([lambda: patients.Patients(session, over_slides)], first=4)
+            over_slides.load_weights(out / "checkpoint" / patients.BEST)
             with atomic(out / "patient.keras") as partial:
-                patients.save(partial)
+                over_slides.save(partial)
     with atomic(out / "model.keras") as partial:
         agent.save(partial)
     write_history(session.state.history, out / "history.csv")

@@ -16,13 +16,14 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
 from foveate.stages.batch import Batch, make_batch
 from foveate.stages.rollout import Roller, Rollout, halves, side_by_side
-from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.best import Best
 from foveate.stages.training.pace import Pace, pace, rate
 from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.survey import LesionCells
 from foveate.stages.training.validation import validate
 
 STREAM = 2
+BEST = "best.weights.h5"
 BATCH = {"overview": "image", "tissue": "tissue", "candidates": "candidates"}  # of the model's inputs
 
 
@@ -51,6 +52,7 @@ class Attend(Phase):
         )
         self.learner = Learner(agent, weights)
         self.learner.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=5.0))
+        self._best = Best(session, agent, BEST)
         self._copies, self._count = settings.copies, session.config.glimpse.count
         copies = self._copies
         self._rollers = {
@@ -72,9 +74,7 @@ class Attend(Phase):
         for slides in progress(batches, f"attend {number + 1}/{self.epochs}"):
             done.append(self._update(slides, rng))
         val = validate(session, self._agent, self._rollers["greedy"])
-        if session.state.best is None or not session.val or val["val_loss"] < session.state.best:
-            session.state.best = val.get("val_loss", 0.0)
-            save_weights(self._agent, session.out / "checkpoint" / "best.weights.h5")
+        self._best.offer(val)
         rollouts = len(batches) * settings.batch * settings.copies
         glimpses = (rollouts + len(session.val)) * self._count
         figures = {"glimpses": float(glimpses), "waited_s": self._waited_s() - waited}

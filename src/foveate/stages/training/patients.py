@@ -18,12 +18,12 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import variety
 from foveate.stages.patient_rollout import PatientBatch, PatientRoller, patient_batch
 from foveate.stages.rollout import halves, side_by_side
-from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.best import Best
 from foveate.stages.training.session import Phase, Session, mean_of
 
 log = logging.getLogger(__name__)
 STREAM = 3
-BEST = "patient.weights.h5"  # in the checkpoint: the weights of the epoch that is kept
+BEST = "patient.weights.h5"
 Slides = dict[str, list[StoredOverview]]  # by patient
 
 
@@ -56,31 +56,23 @@ class Patients(Phase):
             "sampled": PatientRoller(agent, session.sensor, "sampled", a_slide, settings.copies),
             "greedy": PatientRoller(agent, session.sensor, "greedy", a_slide),
         }
-        if session.state.epoch == 0:
-            self._keep()
+        self._best = Best(session, agent, BEST, untrained=True)
 
     def epoch(self, number: int) -> dict[str, float]:
         """One pass over the training patients, then the validation patients."""
-        session, state = self._session, self._session.state
+        session = self._session
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
-        if state.best is None and (untrained := self._validate()):
-            state.best = untrained["val_loss"]
-            log.info("patients, untrained: validation loss %.4f", state.best)
+        self._best.first(self.name, self._validate)
         waited, glimpses, done = self._waited_s(), 0, []
         for patients in progress(self._batches(rng), f"patients {number + 1}/{self.epochs}"):
             figures, looked = self._update(patients, rng)
             done.append(figures)
             glimpses += looked
         val = self._validate()
-        if not val or state.best is None or val["val_loss"] < state.best:
-            state.best = val.get("val_loss")
-            self._keep()
+        self._best.offer(val)
         rate = float(self._rate(self.learner.optimizer.iterations))
         extra = {"learning_rate": rate, "glimpses": float(glimpses), "waited_s": self._waited_s() - waited}
         return {**mean_of(done), **val, **extra}
-
-    def _keep(self) -> None:
-        save_weights(self._agent, self._session.out / "checkpoint" / BEST)
 
     def _waited_s(self) -> float:
         return sum(roller.waited_s for roller in self._rollers.values())

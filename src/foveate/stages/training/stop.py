@@ -4,8 +4,6 @@ It comes after the epoch of the whole agent was chosen: that is often an early o
 beside the others would not have learned to stop.
 """
 
-import logging
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +16,12 @@ from foveate.progress import progress
 from foveate.stages.augment import variety
 from foveate.stages.batch import make_batch
 from foveate.stages.rollout import Roller, side_by_side
-from foveate.stages.training.checkpoint import save_weights
+from foveate.stages.training.best import Best
 from foveate.stages.training.session import Phase, Session
 from foveate.stages.training.validation import validate
 
-log = logging.getLogger(__name__)
 STREAM = 4
-BEST = "stop.weights.h5"  # in the checkpoint: the weights of the epoch that is kept
+BEST = "stop.weights.h5"
 EPOCHS = 8
 UPDATES = 100  # an epoch, on the same rollouts: they cost much more to make than to learn from
 RATE = 3e-3
@@ -49,16 +46,13 @@ class Stop(Phase):
         self._whole = Roller(agent, session.sensor, "greedy")
         self._ending = Roller(agent, session.sensor, "greedy", stop=True)
         self._replay = compiled(agent, lambda x: {name: agent(x)[name] for name in ("strongest", "logits")})
-        if session.state.epoch == 0:
-            self._keep()
+        self._best = Best(session, agent, BEST, untrained=True)
 
     def epoch(self, number: int) -> dict[str, float]:
         """One pass over the training slides, then the validation slides."""
-        session, state = self._session, self._session.state
+        session = self._session
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
-        if state.best is None and (untrained := self._validate()):
-            state.best = untrained["val_loss"]
-            log.info("stop, untrained: validation loss %.4f", state.best)
+        self._best.first(self.name, self._validate)
         waited = self._waited_s()
         x = self._rollouts(rng, f"stop {number + 1}/{self.epochs}")
         for _ in range(UPDATES):
@@ -66,14 +60,9 @@ class Stop(Phase):
         self.learner.reset_metrics()
         figures = self.learner.test_on_batch(x, return_dict=True)
         val = self._validate()
-        if not val or state.best is None or val["val_loss"] < state.best:
-            state.best = val.get("val_loss")
-            self._keep()
+        self._best.offer(val)
         glimpses = x["label"].size * session.config.glimpse.count + len(session.val) * val.get("val_glimpses", 0.0)
         return {**figures, **val, "glimpses": float(glimpses), "waited_s": self._waited_s() - waited}
-
-    def _keep(self) -> None:
-        save_weights(self._agent, self._session.out / "checkpoint" / BEST)
 
     def _validate(self) -> dict[str, float]:
         return validate(self._session, self._agent, self._ending, self._price)
