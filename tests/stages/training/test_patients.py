@@ -26,6 +26,7 @@ from foveate.stages.training import session as session_module
 from foveate.stages.training.checkpoint import Checkpoint
 from foveate.stages.training.patients import BEST, Patients, stage_factors, true_stages
 from foveate.stages.training.session import Session
+from foveate.stages.training.stop import Stop
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -190,6 +191,19 @@ def test_killed_in_and_after_every_epoch_it_ends_in_the_same_model(
     slides = keras.saving.load_model(tmp_path / "killed" / "model.keras", compile=False)
     for a, b in zip(slides.core.weights, again.slides.core.weights, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_it_begins_with_an_agent_that_learned_to_stop(
+    patients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stop, "epochs", 1)
+    quick = {"guide_epochs": 0, "pretrain_epochs": 0, "epochs": 1}
+    plain = run(patients.tuned(train=quick), tmp_path / "plain")
+    priced = run(patients.tuned(train=quick | {"price": 0.5}), tmp_path / "priced")
+    assert (plain.slides.stop_network, priced.slides.stop_network is None) == (None, False)
+    others = [v for v in priced.weights if "stop_network" not in v.path]
+    for a, b in zip(plain.weights, others, strict=True):  # it has a budget, and never stops
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-3, atol=1e-5, err_msg=a.path)
 
 
 def test_it_can_be_switched_off(patients: Any, tmp_path: Path) -> None:
