@@ -133,6 +133,24 @@ def make_cohort(tiny_config: Config, make_slide: Callable[..., Any]) -> Callable
     return make
 
 
+@pytest.fixture
+def with_unreadable(
+    make_cohort: Callable[[Path], Cohort], spoil_tile: Callable[..., None], tmp_path: Path
+) -> Callable[..., Cohort]:
+    """A cohort of its own and more training slides, whose level of 4 um/px cannot be decoded."""
+
+    def make(label: str, *names: str) -> Cohort:
+        cohort = make_cohort(tmp_path)
+        for name in names:
+            path = tmp_path / f"{name}.tif"
+            shutil.copy(tmp_path / "slide.tif", path)
+            cohort = cohort.with_slide(name, path, label)
+            spoil_tile(path, 0, absent=False, page=1)  # the level has one tile
+        return cohort
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def cohort(make_cohort: Callable[[Path], Cohort], tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """Six slides to train on, three of them with annotated lesions, and two to validate. Not to be changed."""

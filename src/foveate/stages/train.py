@@ -81,7 +81,7 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         agent.load_weights(out / "checkpoint" / attend.BEST)
         calibrate(session, agent)
         if agent.stop_network is not None:
-            session.run([lambda: stop.Stop(session, agent)], first=3)
+            session.run([lambda: stop.Stop(session, agent)])
             agent.load_weights(out / "checkpoint" / stop.BEST)
         if config.patient_agent.on:
             keras.utils.set_random_seed(config.train.seed)  # whatever was drawn before, or before a kill
@@ -89,7 +89,7 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
             over_slides = make_patient_agent(
                 agent, patients.stage_factors([s for s in samples if s.slide in learned_from])
             )
-            session.run([lambda: patients.Patients(session, over_slides)], first=4)
+            session.run([lambda: patients.Patients(session, over_slides)])
             over_slides.load_weights(out / "checkpoint" / patients.BEST)
             with atomic(out / "patient.keras") as partial:
                 over_slides.save(partial)

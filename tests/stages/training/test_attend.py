@@ -1,4 +1,3 @@
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -202,15 +201,9 @@ def test_without_validation_slides_the_last_epoch_is_kept(cohort: Any, eager: No
 
 
 def test_slides_that_cannot_be_read_are_dropped(
-    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], eager: None, tmp_path: Path
+    with_unreadable: Callable[..., Any], eager: None, tmp_path: Path
 ) -> None:
-    cohort = make_cohort(tmp_path)
-    for name in ("bad", "bad_v"):
-        path = tmp_path / f"{name}.tif"
-        shutil.copy(tmp_path / "slide.tif", path)
-        cohort = cohort.with_slide(name, path, "itc")
-        spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
-    cohort = cohort.split(["neg_a", "bad"], ["neg_v", "bad_v"])
+    cohort = with_unreadable("itc", "bad", "bad_v").split(["neg_a", "bad"], ["neg_v", "bad_v"])
     session, attend = start(cohort, tmp_path / "out")
     figures = attend.epoch(0)
     assert set(session.state.dropped) == {"bad", "bad_v"}

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,14 +46,9 @@ def test_epochs_are_named_by_their_number(cohort: Any, eager: None, tmp_path: Pa
 
 
 def test_a_slide_that_cannot_be_read_is_dropped(
-    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], eager: None, tmp_path: Path
+    with_unreadable: Callable[..., Any], eager: None, tmp_path: Path
 ) -> None:
-    cohort = make_cohort(tmp_path)
-    path = tmp_path / "bad.tif"
-    shutil.copy(tmp_path / "slide.tif", path)
-    cohort = cohort.with_slide("bad", path, "negative")
-    spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
-    session, agent = start(cohort, tmp_path / "out")
+    session, agent = start(with_unreadable("negative", "bad"), tmp_path / "out")
     figures = Glimpses(session, agent).epoch(0)
     assert list(session.state.dropped) == ["bad"]
     assert figures["loss"] > 0

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,14 +67,8 @@ def test_what_stops_too_soon_is_not_kept(cohort: Any, tmp_path: Path, monkeypatc
     assert found == [(0.7, True), (0.6, False)]
 
 
-def test_a_slide_that_cannot_be_read_is_dropped(
-    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], tmp_path: Path
-) -> None:
-    cohort = make_cohort(tmp_path)
-    shutil.copy(tmp_path / "slide.tif", tmp_path / "bad.tif")
-    cohort = cohort.with_slide("bad", tmp_path / "bad.tif", "negative")
-    spoil_tile(tmp_path / "bad.tif", 0, absent=False, page=1)  # the level of 4 um/px has one tile
-    session, stop = start(cohort.split(["neg_a", "macro_a", "bad"], []), tmp_path / "out")
+def test_a_slide_that_cannot_be_read_is_dropped(with_unreadable: Callable[..., Any], tmp_path: Path) -> None:
+    session, stop = start(with_unreadable("negative", "bad").split(["neg_a", "macro_a", "bad"], []), tmp_path / "out")
     x = stop._rollouts(np.random.default_rng(0), "rollouts")
     assert sorted(x["label"].tolist()) == [0, 3]
     assert list(session.state.dropped) == ["bad"]

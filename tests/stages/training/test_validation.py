@@ -1,5 +1,4 @@
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,14 +95,8 @@ def test_without_validation_slides_it_is_one(cohort: Any, tmp_path: Path, caplog
     assert caplog.messages[-1] == "temperature 1: there is no validation slide to fit it on"
 
 
-def test_a_slide_that_cannot_be_read_is_dropped(
-    make_cohort: Callable[[Path], Any], spoil_tile: Callable[..., None], tmp_path: Path
-) -> None:
-    cohort = make_cohort(tmp_path)
-    path = tmp_path / "bad.tif"
-    shutil.copy(tmp_path / "slide.tif", path)
-    cohort = cohort.with_slide("bad_v", path, "micro").split(["neg_a", "macro_a"], ["bad_v", "neg_v"])
-    spoil_tile(path, 0, absent=False, page=1)  # the level of 4 um/px has one tile
+def test_a_slide_that_cannot_be_read_is_dropped(with_unreadable: Callable[..., Any], tmp_path: Path) -> None:
+    cohort = with_unreadable("micro", "bad_v").split(["neg_a", "macro_a"], ["bad_v", "neg_v"])
     session, agent = start(cohort, tmp_path / "out")
     calibrate(session, agent)
     assert set(session.state.dropped) == {"bad_v"}

@@ -101,6 +101,7 @@ class Session:
             self.state = State(**{f.name: self.found[f.name] for f in fields(State)})
             log.info("resuming after epoch %d of phase %d", self.state.epoch, self.state.phase + 1)
         self._lesions: dict[str, tuple[tuple[NDArray[np.int64], ...], NDArray[np.int32]]] = {}  # slide to its cells
+        self._next = 0  # number of the phase that comes next
         self._refused: set[str] = set()  # too coarse for the glimpse scales
         for overview in every:
             try:
@@ -185,13 +186,14 @@ class Session:
         labels = [self.label[o.slide] for o in self._train if o.slide not in self._refused]
         return 0 in labels and any(bears_tumor(label) for label in labels)
 
-    def run(self, phases: Sequence[Callable[[], Phase]], first: int = 0) -> None:
-        """Run the phases in order, from where the checkpoint left off; every epoch ends in a checkpoint.
+    def run(self, phases: Sequence[Callable[[], Phase]]) -> None:
+        """Run the phases in order, after those that were run before, from where the checkpoint left off.
 
-        A phase is made when its turn comes, because making it decides which variables learn. first: number of the
-        first one, where others were run before.
+        Every epoch ends in a checkpoint. A phase is made when its turn comes, because making it decides which
+        variables learn.
         """
-        for number, make in enumerate(phases, first):
+        for make in phases:
+            number, self._next = self._next, self._next + 1
             if number < self.state.phase:
                 continue
             if number > self.state.phase:
