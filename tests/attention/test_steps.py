@@ -74,6 +74,28 @@ def test_steps_follow_the_agent_s_weights(
     np.testing.assert_allclose(after, 2 * before, rtol=1e-5)
 
 
+@pytest.mark.parametrize("explore", ["greedy", "spread"])
+def test_slides_that_were_begun_one_by_one(
+    agent: Agent, make_rollout: Callable[..., dict[str, Any]], explore: str
+) -> None:
+    x = make_rollout(rows=2)
+    x["candidates"][1, 4:] = -1
+    steps, none = Steps(agent, explore), np.zeros(2, np.float32)
+    alone = [
+        steps.begin(x["overview"][[row]], x["tissue"][[row]], x["candidates"][[row], :count])
+        for row, count in enumerate((12, 4))
+    ]
+    begun, joined = steps.begin(x["overview"], x["tissue"], x["candidates"]), steps.together(alone)
+    for _ in range(2):
+        choice, log_pi, log_p = (ops.convert_to_numpy(v) for v in steps.choose(*joined, none))
+        for found, expected in zip((choice, log_pi, log_p), steps.choose(*begun, none), strict=True):
+            np.testing.assert_allclose(found, ops.convert_to_numpy(expected), atol=1e-5)
+        begun, joined = (
+            (scene, steps.absorb(scene, memory, x["pixels"][:, 0], x["where"][:, 0], choice)[0])
+            for scene, memory in (begun, joined)
+        )
+
+
 def test_an_unknown_way_to_explore(agent: Agent) -> None:
     with pytest.raises(ValueError, match="Received: boldly"):
         Steps(agent, "boldly")

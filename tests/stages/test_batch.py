@@ -44,6 +44,16 @@ def test_a_batch_is_padded_with_glass(wide: StoredOverview, tall: StoredOverview
         assert batch.tissue[row].sum() == cells.sum()
 
 
+def test_a_slide_of_a_batch_alone(wide: StoredOverview, tall: StoredOverview) -> None:
+    batch = make_batch([wide, tall], Shape(48, 64, 128), 0.25)
+    for row, overview in enumerate((wide, tall)):
+        own, expected = batch.alone(row), make_batch([overview], common_shape([overview], 0.25), 0.25)
+        assert own.overviews == [overview]
+        for name in ("image", "tissue", "candidates", "home", "orientation"):
+            np.testing.assert_array_equal(getattr(own, name), getattr(expected, name))
+        assert (batch.home[row] == np.pad(own.home[0], [(0, 128 - own.home.shape[1]), (0, 0)])).all()
+
+
 def test_candidates_are_the_tissue_cells_row_by_row(wide: StoredOverview) -> None:
     shares = np.zeros((3, 5), np.float32)
     shares[0, 4] = shares[2, 1] = shares[2, 3] = 1

@@ -1,5 +1,6 @@
 import dataclasses
 from collections.abc import Callable, Generator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,25 @@ def test_a_shortlist_is_what_the_policy_ranks_first(
     drawn = Roller(agent, sensor, "random", attention=True, shortlist=4).run(batch, 4, np.random.default_rng(0))
     assert drawn.attention is not None
     assert (drawn.attention[0] > 0).sum() > 4
+
+
+@pytest.mark.parametrize("how", ["greedy", "spread", "random"])
+def test_a_prediction_is_the_same_whatever_is_beside_it(
+    agent: Agent, sensor: GlimpseSensor, wide: StoredOverview, tall: StoredOverview, how: str
+) -> None:
+    roller, steps = Roller(agent, sensor, how, attention=True, shortlist=4096), 5
+    wide = dataclasses.replace(wide, cell_tissue=np.ones_like(wide.cell_tissue))  # up to the edge of its own grid
+    together = roller.run(batch_of(wide, tall), steps, np.random.default_rng(0))
+    chances = np.random.default_rng(0).random((steps, 2))
+    for row, overview in enumerate((wide, tall)):
+        alone = roller.run(batch_of(overview), steps, SimpleNamespace(random=lambda _, row=row: chances[:, [row]]))
+        for name in ("choice", "location_um", "pixels"):
+            np.testing.assert_array_equal(getattr(together, name)[row], getattr(alone, name)[0])
+        np.testing.assert_allclose(together.logits[row], alone.logits[0], atol=1e-4)
+        np.testing.assert_allclose(together.probability[row], alone.probability[0], rtol=1e-5)
+        count = alone.attention.shape[1]
+        np.testing.assert_allclose(together.attention[row, :count], alone.attention[0], rtol=1e-5)
+        assert not together.attention[row, count:].any()
 
 
 def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: StoredOverview) -> None:

@@ -1,6 +1,6 @@
 """The steps of a rollout as compiled functions, whose results stay on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from foveate.attention.policy import chosen, pick, renormalised
 
 Seen = dict[str, Any]
 STATIC = ("salience", "spread")
+WHOLE = ("h", "c", "strongest")  # of a rollout; the rest is by candidate
 PER_ROLLOUT = ("first", "inhibition", "allowed")  # of what there is by candidate; the rest is of slides
 EXPLORE = (*BY_POLICY, *STATIC)
 DRAWN = ("sampled", "random")
@@ -33,8 +34,9 @@ class Steps:
         if explore not in EXPLORE:
             raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
         self._agent, self._explore, self._copies = agent, explore, copies
-        self._begin, self._choose, self._absorb, self._enough = (
-            compiled(agent, function) for function in (self._begin_, self._choose_, self._absorb_, self._enough_)
+        self._begin, self._shorten, self._choose, self._absorb, self._enough = (
+            compiled(agent, function)
+            for function in (self._begin_, self._shorten_, self._choose_, self._absorb_, self._enough_)
         )
 
     def begin(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
@@ -42,18 +44,25 @@ class Steps:
         return self._begin(overview, tissue, candidates)
 
     def shorten(self, scene: Scene, memory: Memory, listed: Any) -> tuple[Scene, Memory]:
-        """The same with fewer candidates: those at `listed` (B, L), indices into the N that there were.
+        """The same with fewer candidates: those at `listed` (B, L), indices into the N that there were."""
+        return self._shorten(scene, memory, listed)
+
+    def together(self, begun: Sequence[tuple[Scene, Memory]]) -> tuple[Scene, Memory]:
+        """Slides that were begun one by one, side by side: candidates that are not open fill up to the most of them.
 
         Once a batch, so it is not compiled.
         """
-        of_rollouts = ops.repeat(listed, self._copies, axis=0)
+        most = max(ops.shape(scene["open"])[1] for scene, _ in begun)
 
-        def short(name: str, value: Any) -> Any:
-            at = of_rollouts if name in PER_ROLLOUT else listed
-            return ops.take_along_axis(value, at[..., None] if len(value.shape) == 3 else at, axis=1)
+        def wide(name: str, value: Any) -> Any:
+            if name in WHOLE:
+                return value
+            return ops.pad(value, [(0, 0), (0, most - ops.shape(value)[1]), *[(0, 0)] * (len(value.shape) - 2)])
 
-        fewer = {name: short(name, value) for name, value in scene.items()}
-        return fewer, memory | {name: short(name, memory[name]) for name in ("inhibition", "allowed")}
+        def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+            return {name: ops.concatenate([wide(name, part[name]) for part in parts]) for name in parts[0]}
+
+        return joined([scene for scene, _ in begun]), joined([memory for _, memory in begun])
 
     def choose(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
         """Candidates (B * M,) to look at next, log pi (B * M,) of them, and of all, (B * M, N). chance: (B * M,)."""
@@ -75,6 +84,16 @@ class Steps:
         if self._explore in STATIC:
             scene["first"] = self._agent.choose(scene, memory)
         return scene, memory
+
+    def _shorten_(self, scene: Scene, memory: Memory, listed: Any) -> tuple[Scene, Memory]:
+        of_rollouts = ops.repeat(listed, self._copies, axis=0)
+
+        def short(name: str, value: Any) -> Any:
+            at = of_rollouts if name in PER_ROLLOUT else listed
+            return ops.take_along_axis(value, at[..., None] if len(value.shape) == 3 else at, axis=1)
+
+        fewer = {name: short(name, value) for name, value in scene.items()}
+        return fewer, memory | {name: short(name, memory[name]) for name in ("inhibition", "allowed")}
 
     def _choose_(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
         if self._explore in STATIC:

@@ -38,6 +38,26 @@ class Batch:
     home: NDArray[np.int64]
     orientation: NDArray[np.int64]
 
+    def alone(self, row: int) -> "Batch":
+        """One slide on a grid of its own, views of what is here; its candidates keep their places in the list.
+
+        The batch must be upright.
+        """
+        overview, px = self.overviews[row], self.overviews[row].cell_px
+        own, found = slice(row, row + 1), self.candidates[row] >= 0
+        rows, columns = overview.cell_tissue.shape
+        shape = _padded(rows, columns, int(found.sum()))
+        home = self.home[own, : shape.candidates]
+        cells = home[..., 0] * shape.columns + home[..., 1]
+        return Batch(
+            [overview],
+            self.image[own, : shape.rows * px, : shape.columns * px],
+            self.tissue[own, : shape.rows, : shape.columns],
+            np.where(found[: shape.candidates], cells, -1).astype(np.int32),
+            home,
+            self.orientation[own],
+        )
+
     def at_candidates(self, maps: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
         """(B, N) of maps over each overview's cells before the turn, 0 where there is no candidate."""
         out = np.zeros(self.candidates.shape, np.int32)
@@ -65,9 +85,12 @@ def tissue_cells(overview: StoredOverview, share: float) -> NDArray[np.bool_]:
 def common_shape(overviews: Sequence[StoredOverview], share: float) -> Shape:
     """The shape that holds every overview: the grid rounded up to GRID_STEP, the candidates to the next size."""
     rows, columns = np.max([o.cell_tissue.shape for o in overviews], axis=0)
-    most = max(int(tissue_cells(o, share).sum()) for o in overviews)
-    room = next(size for k in range(64) for size in (FEWEST << k, (FEWEST << k) * 3 // 2) if size >= most)
-    return Shape(int(-(-rows // GRID_STEP) * GRID_STEP), int(-(-columns // GRID_STEP) * GRID_STEP), room)
+    return _padded(int(rows), int(columns), max(int(tissue_cells(o, share).sum()) for o in overviews))
+
+
+def _padded(rows: int, columns: int, candidates: int) -> Shape:
+    room = next(size for k in range(64) for size in (FEWEST << k, (FEWEST << k) * 3 // 2) if size >= candidates)
+    return Shape(-(-rows // GRID_STEP) * GRID_STEP, -(-columns // GRID_STEP) * GRID_STEP, room)
 
 
 def make_batch(

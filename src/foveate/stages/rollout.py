@@ -118,7 +118,9 @@ class Roller:
         training does not stop.
     attention : whether the rollouts say how the policy's attention was shared out, which costs a copy from the device.
     shortlist : choose among so many candidates, those that the policy ranks first, so that a step costs the same on any
-        slide; of the ways that go by a ranking, not those that draw. What is replayed in training has no such list.
+        slide; of the ways that go by a ranking, not those that draw. And look at each overview on a grid of its own:
+        the first look costs what the slide's size asks for, and shows the same whatever is beside it. What is replayed
+        in training has neither.
     """
 
     def __init__(
@@ -135,7 +137,8 @@ class Roller:
         self._sensor, self._copies = sensor, copies
         self._steps = Steps(agent, explore, copies)
         self._stop = stop and agent.stop_network is not None
-        self._attention, self._shortlist = attention, None if explore in DRAWN else shortlist
+        self._attention, self._apart = attention, shortlist is not None
+        self._shortlist = None if explore in DRAWN else shortlist
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
@@ -202,7 +205,17 @@ class Roller:
         )
 
     def _begin(self, batch: Batch) -> tuple[Scene, Memory, NDArray[np.int32]]:
-        """Scene and memory, and (B * M, N) which of the batch's candidates theirs are."""
+        """Scene and memory, and (B * M, N) which of the batch's candidates theirs are; -1 fills up."""
+        if not self._apart:
+            return self._look(batch)
+        begun = [self._look(batch.alone(row)) for row in range(len(batch.overviews))]
+        scene, memory = self._steps.together([(scene, memory) for scene, memory, _ in begun])
+        most = ops.shape(scene["open"])[1]
+        listed = [np.pad(own, [(0, 0), (0, most - own.shape[1])], constant_values=-1) for *_, own in begun]
+        return scene, memory, np.concatenate(listed)
+
+    def _look(self, batch: Batch) -> tuple[Scene, Memory, NDArray[np.int32]]:
+        """The same for slides on one grid."""
         scene, memory = self._steps.begin(batch.image, batch.tissue, batch.candidates)
         rows, count = batch.candidates.shape
         if self._shortlist is None or count <= self._shortlist:

@@ -95,7 +95,7 @@ class Looker:
         The cost is that of reading and of the model, from the overview's file on. Compilation is done before.
         """
         batch, roller = make_batch(overviews, common_shape(overviews, self._share), self._share), self._rollers[way]
-        kind = (way, batch.image.shape, batch.candidates.shape)
+        kind = (way, *(common_shape([o], self._share) for o in overviews))
         if kind not in self._compiled:
             self.sensor.begin()
             roller.run(batch, 2, np.random.default_rng(0))
