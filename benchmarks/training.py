@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,10 @@ class WatchedSensor(GlimpseSensor):
             return lambda: Glimpses(pixels, {})
         self.calls.append((list(overviews), locations_um))
         return super().start(overviews, locations_um, out)
+
+    def open_ahead(self, overviews: Iterable[StoredOverview]) -> None:
+        if self.canned is None:
+            super().open_ahead(overviews)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -274,6 +274,27 @@ def test_a_slide_is_opened_once_while_it_is_in_use(tiles: StoredOverview, monkey
     assert len(opened) == 2
 
 
+def test_slides_are_opened_ahead(tiles: StoredOverview, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def watched(overview: StoredOverview, caches: Any) -> Any:
+        if overview.slide == "bad":
+            raise SlideError("bad", "no slide", "put one there")
+        opened.append(overview.slide)
+        return open_reader(overview, caches)
+
+    monkeypatch.setattr(sensor_module, "open_reader", watched)
+    bad = dataclasses.replace(tiles, slide="bad")
+    with GlimpseSensor(SCALES, PX, threads=1) as sensor:  # one thread: in the order of the requests
+        sensor.open_ahead([bad, tiles])
+        sensor._pool.submit(int).result()
+        assert opened == ["tiles"]
+        seen = sensor.read([tiles, bad], places(2))
+        assert opened == ["tiles"]
+        assert list(seen.errors) == [1]
+        np.testing.assert_array_equal(seen.pixels[0], one(sensor, tiles, *places(2)[0]))
+
+
 def test_a_slide_that_is_closed_leaves_nothing_behind(tiles: StoredOverview, monkeypatch: pytest.MonkeyPatch) -> None:
     if tiles.reader != "tiles":
         pytest.skip("TurboJPEG 3 is not installed")

@@ -10,7 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -164,7 +166,8 @@ class GlimpseSensor:
         # rows of one slide side by side, from its top to its bottom: they share its handle and its tiles
         order = sorted(range(len(overviews)), key=lambda row: (_key(overviews[row]), places[row][1]))
         size = -(-len(order) // self._threads) or 1
-        work = [self._pool.submit(self._timed, fill, order[k : k + size]) for k in range(0, len(order), size)]
+        parts = [partial(fill, order[k : k + size]) for k in range(0, len(order), size)]
+        work = [self._pool.submit(self._timed, part) for part in parts]
 
         def finish() -> Glimpses:
             for part in work:
@@ -173,13 +176,26 @@ class GlimpseSensor:
 
         return finish
 
-    def _timed(self, fill: Callable[[Sequence[int]], None], rows: Sequence[int]) -> None:
+    def open_ahead(self, overviews: Iterable[StoredOverview]) -> None:
+        """Have slides opened while something else is done, for glimpses that come soon.
+
+        One that cannot be opened is among the errors of those glimpses.
+        """
+
+        def made(views: _Views) -> None:
+            with suppress(SlideError):
+                views.made()
+
+        for overview in overviews:
+            self._pool.submit(self._timed, partial(made, self._views(overview)))
+
+    def _timed(self, work: Callable[[], None]) -> None:
         with self._lock:
             self._at_work += 1
             if self._at_work == 1:
                 self._since = time.perf_counter()
         try:
-            fill(rows)
+            work()
         finally:
             with self._lock:
                 self._at_work -= 1

@@ -71,8 +71,9 @@ class Attend(Phase):
         self.learner.anneal(number / self.epochs)
         waited = self._waited_s()
         batches, done = list(self._batches(rng)), []
-        for slides in progress(batches, f"attend {number + 1}/{self.epochs}"):
-            done.append(self._update(slides, rng))
+        title = f"attend {number + 1}/{self.epochs}"
+        for slides, coming in zip(progress(batches, title), [*batches[1:], session.val[: settings.batch]], strict=True):
+            done.append(self._update(slides, rng, coming))
         val = validate(session, self._agent, self._rollers["greedy"])
         self._best.offer(val)
         rollouts = len(batches) * settings.batch * settings.copies
@@ -91,8 +92,13 @@ class Attend(Phase):
     def _waited_s(self) -> float:
         return sum(roller.waited_s for roller in self._rollers.values())
 
-    def _update(self, slides: list[StoredOverview], rng: np.random.Generator) -> dict[str, float]:
-        """One update on rollouts of two halves of a batch: while one is read, the other is on the device."""
+    def _update(
+        self, slides: list[StoredOverview], rng: np.random.Generator, coming: Sequence[StoredOverview] = ()
+    ) -> dict[str, float]:
+        """One update on rollouts of two halves of a batch: while one is read, the other is on the device.
+
+        coming: what is looked at next; it is opened while the readers have nothing else to do.
+        """
         parts = halves(slides)
         work, batches = [], []
         left = self._pixels
@@ -111,6 +117,7 @@ class Attend(Phase):
             "weight": np.array([k not in failed for k in range(len(slides))], np.float32),
             "lesion": np.concatenate([b.at_candidates([self._lesion_cells(o) for o in b.overviews]) for b in batches]),
         }
+        self._session.sensor.open_ahead(coming)
         return self.learner.train_on_batch(x, return_dict=True)
 
     def _looked_over(self, batches: Sequence[Batch], seen: Sequence[Rollout]) -> dict[str, Any]:
