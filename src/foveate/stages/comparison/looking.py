@@ -95,11 +95,12 @@ class Looker:
         The cost is that of reading and of the model, from the overview's file on. Compilation is done before.
         """
         batch, roller = make_batch(overviews, common_shape(overviews, self._share), self._share), self._rollers[way]
-        kind = (way, *(common_shape([o], self._share) for o in overviews))
-        if kind not in self._compiled:
+        # a slide's first look has the shape of its own grid, the steps that of the batch
+        kinds = {(way, common_shape([o], self._share)) for o in overviews} | {(way, *batch.candidates.shape)}
+        if not kinds <= self._compiled:
             self.sensor.begin()
             roller.run(batch, 2, np.random.default_rng(0))
-            self._compiled.add(kind)
+            self._compiled |= kinds
         errors: dict[int, SlideError] = {}
         answers, tissue, costs = [], [], []
         for _ in range(self._repeats if way in DRAWN else 1):
