@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -105,6 +106,18 @@ def test_an_edited_source_runs_again_the_stages_that_use_it(
     with (code / "src" / "foveate" / source).open("a") as file:
         file.write("# edited\n")
     assert project.planned(*by_time) == again
+
+
+def test_an_encoder_counts_by_what_it_holds_and_not_by_its_time(project: Project) -> None:
+    encoder = project.folder / "encoder.keras"
+    encoder.write_bytes(bytes(2_000_000))  # of smaller files Snakemake compares what they hold by itself
+    project.configure(model={"encoder": {"path": str(encoder)}})
+    assert project.planned() == AFTER_TRAIN
+    project.finish("--touch")
+    os.utime(encoder)
+    assert project.planned() == {}
+    encoder.write_bytes(bytes(1_999_999) + b"1")
+    assert project.planned() == AFTER_TRAIN
 
 
 def test_snakemake_makes_a_report_of_the_run(project: Project, tmp_path: Path) -> None:

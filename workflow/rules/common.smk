@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 
 from foveate.config import parse_config
 from foveate.errors import FoveateError
+from foveate.files import sha256
 from foveate.lock import take
 from foveate.stages.batches import holding, incomplete
 from foveate.stages.comparison.roles import roles
@@ -133,6 +134,11 @@ def comparison(wildcards):
     """What the comparison says, if it was made: the page shows it, and does not ask for it."""
     found = Path("results/compare/compare.tsv")
     return digest([found.read_text()] if found.exists() else [])
+
+
+def content(path):
+    """What a file that the user brings holds: a copy of it with another time changes nothing."""
+    return sha256(Path(path)) if path and Path(path).exists() else None
 
 
 def weights(wildcards):

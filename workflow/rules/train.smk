@@ -8,7 +8,7 @@ PATIENT_AGENT = (
 rule train:
     input:
         overviews=lambda wildcards: overviews(learned(wildcards)),
-        encoder=CONFIG.model.encoder.path or [],
+        encoder=ancient(CONFIG.model.encoder.path or []),
         code=code(
             "attention/*.py",
             "patients/posterior.py",
@@ -50,6 +50,7 @@ rule train:
     params:
         truth=lambda wildcards: truth(PLAN.of(learned(wildcards))),
         val=lambda wildcards: digest(PLAN.jobs[wildcards.fold].fold.val),
+        encoder=lambda wildcards: content(CONFIG.model.encoder.path),
         settings=(
             CONFIG.overview,
             CONFIG.tissue,

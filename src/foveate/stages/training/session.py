@@ -18,6 +18,7 @@ from foveate.cohort.folds import Fold
 from foveate.cohort.samples import Sample
 from foveate.config import Config
 from foveate.errors import FoveateError, SlideError
+from foveate.files import sha256
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
@@ -89,8 +90,8 @@ class Session:
         c = config
         settings = (c.overview, c.tissue, c.glimpse, c.model, c.train, c.patient_agent)
         names = [[_truth(rows[o.slide]) for o in part] for part in (self._train, self._val)]
-        read = [overviews / f"{o.slide}.h5" for o in every] + [Path(p) for p in (c.model.encoder.path,) if p]
-        files = [_identity(path) for path in read if path.exists()]
+        files: list[object] = [_identity(overviews / f"{o.slide}.h5") for o in every]
+        files += [sha256(Path(path)) for path in (c.model.encoder.path,) if path]
         key = json.dumps([[asdict(s) for s in settings], *names, files, source_digest()], sort_keys=True)
         self.checkpoint = Checkpoint(out / "checkpoint", hashlib.sha256(key.encode()).hexdigest())
         self.found = self.checkpoint.load()
