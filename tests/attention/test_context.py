@@ -2,11 +2,9 @@ import numpy as np
 import pytest
 from keras import ops, utils
 
-from foveate.attention.context import LEAST_SPREAD, ContextNetwork
+from foveate.attention.context import LEAST_SPREAD, REACH, ContextNetwork
 
 ROWS, COLUMNS, CELL_PX, FEATURES = 9, 12, 8, 6
-# a cell's features depend on cells at most this far: two convolutions over cells, and the pixels next to a cell
-REACH = 3
 
 
 @pytest.fixture(scope="module")

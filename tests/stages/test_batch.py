@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from foveate.attention.context import REACH, ContextNetwork
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import turned
 from foveate.stages.batch import Shape, common_shape, make_batch, tissue_cells
@@ -10,6 +11,20 @@ from foveate.stages.batch import Shape, common_shape, make_batch, tissue_cells
 
 def with_cells(overview: StoredOverview, shares: np.ndarray) -> StoredOverview:
     return dataclasses.replace(overview, cell_tissue=shares)
+
+
+def with_pixels(overview: StoredOverview, thumbnail: np.ndarray) -> StoredOverview:
+    return dataclasses.replace(overview, thumbnail_at=Held(thumbnail))
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """Pixels that are in no file."""
+
+    pixels: np.ndarray
+
+    def open(self) -> np.ndarray:
+        return self.pixels
 
 
 def test_cells_of_enough_tissue(wide: StoredOverview) -> None:
@@ -24,10 +39,14 @@ def test_the_shape_holds_every_overview(wide: StoredOverview) -> None:
     def of(rows: int, columns: int, tissue: int = 1) -> StoredOverview:
         return with_cells(wide, (np.arange(rows * columns) < tissue).reshape(rows, columns).astype(np.float32))
 
+    # the cells with tissue, and three more on each side but where the grid begins
     assert common_shape([of(1, 1)], 0.5) == (16, 16, 64)
-    assert common_shape([of(16, 17, 64)], 0.5) == (16, 32, 64)
-    assert common_shape([of(16, 17, 65)], 0.5) == (16, 32, 96)
-    assert common_shape([of(40, 3, 97), of(12, 16), of(3, 33)], 0.5) == (48, 48, 128)
+    assert common_shape([of(64, 64)], 0.5) == (16, 16, 64)
+    assert common_shape([of(1, 13, 13)], 0.5) == (16, 16, 64)
+    assert common_shape([of(1, 14, 14)], 0.5) == (16, 32, 64)
+    assert common_shape([of(5, 13, 64)], 0.5) == (16, 16, 64)
+    assert common_shape([of(5, 13, 65)], 0.5) == (16, 16, 96)
+    assert common_shape([of(33, 3, 97), of(12, 16), of(1, 33, 30)], 0.5) == (48, 48, 128)
 
 
 def test_a_batch_is_padded_with_glass(wide: StoredOverview, tall: StoredOverview) -> None:
@@ -35,11 +54,14 @@ def test_a_batch_is_padded_with_glass(wide: StoredOverview, tall: StoredOverview
     batch = make_batch([wide, tinted], Shape(32, 16, 64), 0.25)
     assert (batch.image.shape, batch.tissue.shape) == ((2, 256, 128, 3), (2, 32, 16))
     for row, overview in enumerate((wide, tinted)):
-        height, width = overview.thumbnail.shape[:2]
-        np.testing.assert_array_equal(batch.image[row, :height, :width], overview.thumbnail)
+        cells = tissue_cells(overview, 0.25)
+        assert cells[: REACH + 1].any() and cells[:, : REACH + 1].any()  # so what is looked at begins at the corner
+        bottom, right = (np.flatnonzero(cells.any(axis))[-1] + 1 + REACH for axis in (1, 0))
+        part = overview.thumbnail[: bottom * 8, : right * 8]
+        height, width = part.shape[:2]
+        np.testing.assert_array_equal(batch.image[row, :height, :width], part)
         assert (batch.image[row, height:] == overview.background_rgb).all()
         assert (batch.image[row, :, width:] == overview.background_rgb).all()
-        cells = tissue_cells(overview, 0.25)
         np.testing.assert_array_equal(batch.tissue[row, : cells.shape[0], : cells.shape[1]], cells)
         assert batch.tissue[row].sum() == cells.sum()
 
@@ -61,6 +83,42 @@ def test_candidates_are_the_tissue_cells_row_by_row(wide: StoredOverview) -> Non
     assert batch.candidates[0, :4].tolist() == [4, 33, 35, -1]
     assert (batch.candidates[0, 4:] == -1).all()
     assert batch.home[0, :3].tolist() == [[0, 4], [2, 1], [2, 3]]
+
+
+def test_glass_away_from_the_tissue_is_not_looked_at(wide: StoredOverview) -> None:
+    rng = np.random.default_rng(0)
+    thumbnail = rng.integers(0, 256, wide.thumbnail.shape).astype(np.uint8)
+    rows, columns = wide.cell_tissue.shape
+    shares = np.zeros((rows, columns), np.float32)
+    shares[rows - 2, columns - 4 : columns - 2] = 1
+    overview = with_pixels(with_cells(wide, shares), thumbnail)
+    batch = make_batch([overview], common_shape([overview], 0.5), 0.5)
+    assert batch.home[0, :2].tolist() == [[rows - 2, columns - 4], [rows - 2, columns - 3]]
+    assert np.argwhere(batch.tissue[0]).tolist() == [[REACH, REACH], [REACH, REACH + 1]]
+    assert batch.candidates[0, :2].tolist() == [REACH * 16 + REACH, REACH * 16 + REACH + 1]
+    part = thumbnail[(rows - 2 - REACH) * 8 :, (columns - 4 - REACH) * 8 :]
+    np.testing.assert_array_equal(batch.image[0, : part.shape[0], : part.shape[1]], part)
+    found = batch.on_grids(np.arange(1, 65, dtype=np.float32)[None])[0]
+    assert found.shape == (rows, columns)
+    assert (found[rows - 2, columns - 4 : columns - 2].tolist(), found.sum()) == ([1, 2], 3)
+
+
+def test_what_is_not_looked_at_changes_no_feature(wide: StoredOverview) -> None:
+    rng = np.random.default_rng(0)
+    network = ContextNetwork(4, 8)
+    network.build((None, None, None, 3))
+    shares = np.zeros((40, 36), np.float32)
+    shares[12:20, 9:24] = rng.random((8, 15)) < 0.7
+    thumbnail = rng.integers(0, 256, (320, 288, 3)).astype(np.uint8)
+    overview = with_pixels(with_cells(wide, shares), thumbnail)
+    batch = make_batch([overview], common_shape([overview], 0.5), 0.5)
+    assert batch.image.shape == (1, 128, 256, 3)
+    count = int(shares.sum())
+    cells = np.argwhere(shares) @ [36, 1]
+    whole = network(thumbnail[None], shares[None] > 0, cells[None].astype(np.int32))
+    part = network(batch.image, batch.tissue, np.maximum(batch.candidates, 0))
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_allclose(a[0], b[0, :count], atol=1e-5)
 
 
 @pytest.mark.parametrize("orientation", range(8))
@@ -88,7 +146,5 @@ def test_maps_at_candidates_and_back(wide: StoredOverview) -> None:
     assert found[0, :count].tolist() == numbers[cells].tolist()
     assert sorted(found[1, :count].tolist()) == numbers[cells].tolist() != found[1, :count].tolist()
     assert not found[:, count:].any()
-    back = batch.on_grid(found.astype(np.float32))
-    for grid in back:
-        np.testing.assert_array_equal(grid[: cells.shape[0], : cells.shape[1]], numbers)
-        assert grid.sum() == numbers.sum()
+    for grid in batch.on_grids(found.astype(np.float32)):
+        np.testing.assert_array_equal(grid, numbers)

@@ -7,6 +7,7 @@ from keras import ops
 
 from foveate.attention.registry import PACKAGE
 
+REACH = 3  # cells; what is farther away changes no feature of a cell: two convolutions over cells, and pixels beside it
 LEAST_SPREAD = 0.02  # of the cells' colours, in units of full scale: a uniform slide is not blown up
 
 

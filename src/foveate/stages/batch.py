@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from foveate.attention.context import REACH
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.augment import turned, upright
 
@@ -26,8 +27,10 @@ class Shape(NamedTuple):
 class Batch:
     """B slides on one grid of R x C cells, padded with glass at the right and the bottom, then turned.
 
+    Of each slide there is the box of its tissue cells and what is within REACH of them; glass beyond is not looked at.
+
     image: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. candidates: (B, N) int32, the tissue cells
-    as indices into R * C, row by row; -1 fills up. home: (B, N, 2) row and column of each before the turn.
+    as indices into R * C, row by row; -1 fills up. home: (B, N, 2) row and column of each on the overview's own grid.
     orientation: (B,) 0 to 7, see `augment.turned`.
     """
 
@@ -45,16 +48,16 @@ class Batch:
         """
         overview, px = self.overviews[row], self.overviews[row].cell_px
         own, found = slice(row, row + 1), self.candidates[row] >= 0
-        rows, columns = overview.cell_tissue.shape
-        shape = _padded(rows, columns, int(found.sum()))
-        home = self.home[own, : shape.candidates]
-        cells = home[..., 0] * shape.columns + home[..., 1]
+        box = _box(self.tissue[row])
+        shape = _padded(*(side.stop for side in box), int(found.sum()))
+        at = np.divmod(self.candidates[own, : shape.candidates], self.tissue.shape[2])
+        cells = at[0] * shape.columns + at[1]
         return Batch(
             [overview],
             self.image[own, : shape.rows * px, : shape.columns * px],
             self.tissue[own, : shape.rows, : shape.columns],
             np.where(found[: shape.candidates], cells, -1).astype(np.int32),
-            home,
+            self.home[own, : shape.candidates],
             self.orientation[own],
         )
 
@@ -67,12 +70,12 @@ class Batch:
             out[row, found] = cells[rows, columns]
         return out
 
-    def on_grid(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values of the candidates (B, N) as maps (B, R, C) of the cells before the turn, 0 elsewhere."""
-        out = np.zeros(self.tissue.shape, np.float32)
+    def on_grids(self, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Values of the candidates (B, N) as maps of the cells of each overview, 0 where there is no candidate."""
+        out = [np.zeros(overview.cell_tissue.shape, np.float32) for overview in self.overviews]
         for row, found in enumerate(self.candidates >= 0):
             rows, columns = self.home[row, found].T
-            out[row, rows, columns] = values[row, found]
+            out[row][rows, columns] = values[row, found]
         return out
 
 
@@ -83,9 +86,23 @@ def tissue_cells(overview: StoredOverview, share: float) -> NDArray[np.bool_]:
 
 
 def common_shape(overviews: Sequence[StoredOverview], share: float) -> Shape:
-    """The shape that holds every overview: the grid rounded up to GRID_STEP, the candidates to the next size."""
-    rows, columns = np.max([o.cell_tissue.shape for o in overviews], axis=0)
-    return _padded(int(rows), int(columns), max(int(tissue_cells(o, share).sum()) for o in overviews))
+    """The shape that holds what is looked at of each overview: the grid rounded up to GRID_STEP, the candidates to the
+    next size.
+    """
+    cells = [tissue_cells(o, share) for o in overviews]
+    sides = [[side.stop - side.start for side in _box(tissue)] for tissue in cells]
+    rows, columns = np.max(sides, axis=0)
+    return _padded(int(rows), int(columns), max(int(tissue.sum()) for tissue in cells))
+
+
+def _box(tissue: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the tissue cells, and REACH more on each side: what is beyond changes none of their features.
+
+    It may end beyond the grid, where glass is added.
+    """
+    found = [np.flatnonzero(tissue.any(1 - axis)) for axis in range(2)]
+    rows, columns = (slice(max(0, int(at[0]) - REACH), int(at[-1]) + 1 + REACH) for at in found)
+    return rows, columns
 
 
 def _padded(rows: int, columns: int, candidates: int) -> Shape:
@@ -107,9 +124,12 @@ def make_batch(
     candidates = np.full((count, shape.candidates), -1, np.int32)
     home = np.zeros((count, shape.candidates, 2), np.int64)
     for row, overview in enumerate(overviews):
-        height, width = overview.thumbnail.shape[:2]
-        cells = tissue_cells(overview, cell_share)
-        image[row, :height, :width] = overview.thumbnail
+        whole = tissue_cells(overview, cell_share)
+        box = _box(whole)
+        cells = whole[box]
+        part = overview.thumbnail[tuple(slice(side.start * px, side.stop * px) for side in box)]
+        height, width = part.shape[:2]
+        image[row, :height, :width] = part
         glass = np.tile(np.asarray(overview.background_rgb, np.uint8), (shape.columns * px, 1))  # a row of it
         image[row, height:], image[row, :height, width:] = glass, glass[width:]
         tissue[row, : cells.shape[0], : cells.shape[1]] = cells
@@ -117,5 +137,5 @@ def make_batch(
             image[row], tissue[row] = (turned(values, int(turns[row])) for values in (image[row], tissue[row]))
         places = np.argwhere(tissue[row])
         candidates[row, : len(places)] = places[:, 0] * shape.columns + places[:, 1]
-        home[row, : len(places)] = upright(places, int(turns[row]), shape.rows)
+        home[row, : len(places)] = upright(places, int(turns[row]), shape.rows) + [side.start for side in box]
     return Batch(overviews, image, tissue, candidates, home, turns)

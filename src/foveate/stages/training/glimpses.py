@@ -105,6 +105,6 @@ class Glimpses(Phase):
             batch = make_batch(slides[first : first + size], session.shape, session.config.tissue.cell_share)
             scene, memory = steps.begin(batch.image, batch.tissue, batch.candidates)
             log_p = steps.choose(scene, memory, np.zeros(len(batch.image), np.float32))[2]
-            salience += list(batch.on_grid(np.exp(ops.convert_to_numpy(log_p))))
+            salience += batch.on_grids(np.exp(ops.convert_to_numpy(log_p)))
         labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
         return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)

@@ -54,7 +54,7 @@ class PatchSampler:
     Parameters
     ----------
     overviews, labels : slides and their class.
-    salience : per slide, (R, C) at least as large as its grid: how likely the policy looks at each cell.
+    salience : per slide, (R, C) of its grid: how likely the policy looks at each cell.
     cell_share : share of tissue from which on a cell can be looked at.
     """
 
