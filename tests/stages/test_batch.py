@@ -39,13 +39,14 @@ def test_the_shape_holds_every_overview(wide: StoredOverview) -> None:
     def of(rows: int, columns: int, tissue: int = 1) -> StoredOverview:
         return with_cells(wide, (np.arange(rows * columns) < tissue).reshape(rows, columns).astype(np.float32))
 
-    # the cells with tissue, and three more on each side but where the grid begins
+    # the cells with tissue, and three more on each side
     assert common_shape([of(1, 1)], 0.5) == (16, 16, 64)
     assert common_shape([of(64, 64)], 0.5) == (16, 16, 64)
-    assert common_shape([of(1, 13, 13)], 0.5) == (16, 16, 64)
-    assert common_shape([of(1, 14, 14)], 0.5) == (16, 32, 64)
-    assert common_shape([of(5, 13, 64)], 0.5) == (16, 16, 64)
-    assert common_shape([of(5, 13, 65)], 0.5) == (16, 16, 96)
+    assert common_shape([of(64, 64, 64)], 0.5) == (16, 80, 64)
+    assert common_shape([of(64, 64, 10)], 0.5) == (16, 16, 64)
+    assert common_shape([of(64, 64, 11)], 0.5) == (16, 32, 64)
+    assert common_shape([of(7, 10, 64)], 0.5) == (16, 16, 64)
+    assert common_shape([of(7, 10, 65)], 0.5) == (16, 16, 96)
     assert common_shape([of(33, 3, 97), of(12, 16), of(1, 33, 30)], 0.5) == (48, 48, 128)
 
 
@@ -55,15 +56,16 @@ def test_a_batch_is_padded_with_glass(wide: StoredOverview, tall: StoredOverview
     assert (batch.image.shape, batch.tissue.shape) == ((2, 256, 128, 3), (2, 32, 16))
     for row, overview in enumerate((wide, tinted)):
         cells = tissue_cells(overview, 0.25)
-        assert cells[: REACH + 1].any() and cells[:, : REACH + 1].any()  # so what is looked at begins at the corner
-        bottom, right = (np.flatnonzero(cells.any(axis))[-1] + 1 + REACH for axis in (1, 0))
-        part = overview.thumbnail[: bottom * 8, : right * 8]
-        height, width = part.shape[:2]
-        np.testing.assert_array_equal(batch.image[row, :height, :width], part)
-        assert (batch.image[row, height:] == overview.background_rgb).all()
-        assert (batch.image[row, :, width:] == overview.background_rgb).all()
-        np.testing.assert_array_equal(batch.tissue[row, : cells.shape[0], : cells.shape[1]], cells)
-        assert batch.tissue[row].sum() == cells.sum()
+        rows, columns = (np.flatnonzero(cells.any(axis)) for axis in (1, 0))
+        top, left = rows[0] - REACH, columns[0] - REACH
+        expected = np.empty((32 * 8, 16 * 8, 3), np.uint8)
+        expected[:] = overview.background_rgb
+        part = overview.thumbnail[max(0, top) * 8 : (rows[-1] + 1 + REACH) * 8, max(0, left) * 8 :]
+        part = part[:, : (columns[-1] + 1 + REACH - max(0, left)) * 8]
+        at = max(0, -top) * 8, max(0, -left) * 8
+        expected[at[0] : at[0] + part.shape[0], at[1] : at[1] + part.shape[1]] = part
+        np.testing.assert_array_equal(batch.image[row], expected)
+        np.testing.assert_array_equal(np.argwhere(batch.tissue[row]), np.argwhere(cells) - [top, left])
 
 
 def test_a_slide_of_a_batch_alone(wide: StoredOverview, tall: StoredOverview) -> None:
@@ -80,7 +82,8 @@ def test_candidates_are_the_tissue_cells_row_by_row(wide: StoredOverview) -> Non
     shares = np.zeros((3, 5), np.float32)
     shares[0, 4] = shares[2, 1] = shares[2, 3] = 1
     batch = make_batch([with_cells(wide, shares)], Shape(16, 16, 64), 0.5)
-    assert batch.candidates[0, :4].tolist() == [4, 33, 35, -1]
+    # three cells around: the columns 1 to 4 begin at 3
+    assert batch.candidates[0, :4].tolist() == [3 * 16 + 6, 5 * 16 + 3, 5 * 16 + 5, -1]
     assert (batch.candidates[0, 4:] == -1).all()
     assert batch.home[0, :3].tolist() == [[0, 4], [2, 1], [2, 3]]
 
@@ -133,6 +136,7 @@ def test_a_turned_slide(wide: StoredOverview, orientation: int) -> None:
     # each candidate shows what the cell that it comes from shows
     for row, column, (r, c) in zip(rows, columns, batch.home[0].tolist(), strict=False):
         cell = batch.image[0, row * 8 : row * 8 + 8, column * 8 : column * 8 + 8]
+        r, c = np.array([r, c]) - plain.home[0, 0] + np.divmod(plain.candidates[0, 0], 16)
         home = plain.image[0, r * 8 : r * 8 + 8, c * 8 : c * 8 + 8]
         np.testing.assert_array_equal(cell, turned(home, orientation))
 

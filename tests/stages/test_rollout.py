@@ -11,7 +11,7 @@ from foveate.config import Config
 from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.augment import Variety, variety
-from foveate.stages.batch import Batch, common_shape, make_batch
+from foveate.stages.batch import Batch, common_shape, make_batch, tissue_cells
 from foveate.stages.rollout import WHERE_UM, Roller, side_by_side
 from foveate.stages.train import make_agent
 
@@ -142,7 +142,7 @@ def test_what_a_rollout_records(roller: Roller, wide: StoredOverview, small: Sto
     assert (made.location_um.shape, made.where.shape, made.choice.shape) == ((2, 3, 2), (2, 3, 2), (2, 3))
     assert (made.logits.shape, made.pixels.shape, made.probability.shape) == ((2, 3, 4), (2, 3, 2, PX, PX, 3), (2, 3))
     for row, overview in enumerate((wide, small)):
-        places = [divmod(batch.candidates[row, c].item(), 16) for c in made.choice[row]]
+        places = [tuple(np.argwhere(tissue_cells(overview, 0.25))[c].tolist()) for c in made.choice[row]]
         assert cells_of(overview, made.location_um[row]) == places
         assert all(overview.cell_tissue[place] >= 0.25 for place in places)
         middles = [((column + 0.5) * 128, (r + 0.5) * 128) for r, column in places]
@@ -230,7 +230,7 @@ def test_slides_of_different_sizes_share_a_grid(roller: Roller, wide: StoredOver
     batch = batch_of(wide, tall)
     made = roller.run(batch, 4)
     for row, overview in enumerate((wide, tall)):
-        places = [divmod(batch.candidates[row, c].item(), batch.tissue.shape[2]) for c in made.choice[row]]
+        places = [tuple(np.argwhere(tissue_cells(overview, 0.25))[c].tolist()) for c in made.choice[row]]
         assert cells_of(overview, made.location_um[row]) == places
         assert all(overview.cell_tissue[place] >= 0.25 for place in places)
         height, width = overview.thumbnail.shape[:2]

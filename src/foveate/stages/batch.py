@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ class Shape(NamedTuple):
 class Batch:
     """B slides on one grid of R x C cells, padded with glass at the right and the bottom, then turned.
 
-    Of each slide there is the box of its tissue cells and what is within REACH of them; glass beyond is not looked at.
+    Of each slide there is the box of its tissue cells and what is within REACH of them, glass where the slide ends.
+    What is beyond is not looked at.
 
     image: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. candidates: (B, N) int32, the tissue cells
     as indices into R * C, row by row; -1 fills up. home: (B, N, 2) row and column of each on the overview's own grid.
@@ -48,8 +49,8 @@ class Batch:
         """
         overview, px = self.overviews[row], self.overviews[row].cell_px
         own, found = slice(row, row + 1), self.candidates[row] >= 0
-        box = _box(self.tissue[row])
-        shape = _padded(*(side.stop for side in box), int(found.sum()))
+        rows, columns = _box(self.tissue[row])  # they begin at 0
+        shape = _padded(rows.stop, columns.stop, int(found.sum()))
         at = np.divmod(self.candidates[own, : shape.candidates], self.tissue.shape[2])
         cells = at[0] * shape.columns + at[1]
         return Batch(
@@ -96,12 +97,12 @@ def common_shape(overviews: Sequence[StoredOverview], share: float) -> Shape:
 
 
 def _box(tissue: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the tissue cells, and REACH more on each side: what is beyond changes none of their features.
+    """Rows and columns of the tissue cells, and REACH more on each side, also where the grid ends.
 
-    It may end beyond the grid, where glass is added.
+    What is beyond changes no feature of a tissue cell.
     """
     found = [np.flatnonzero(tissue.any(1 - axis)) for axis in range(2)]
-    rows, columns = (slice(max(0, int(at[0]) - REACH), int(at[-1]) + 1 + REACH) for at in found)
+    rows, columns = (slice(int(at[0]) - REACH, int(at[-1]) + 1 + REACH) for at in found)
     return rows, columns
 
 
@@ -120,22 +121,29 @@ def make_batch(
     px, count = overviews[0].cell_px, len(overviews)
     turns = np.zeros(count, np.int64) if orientation is None else orientation
     image = np.empty((count, shape.rows * px, shape.columns * px, 3), np.uint8)
-    tissue = np.zeros((count, shape.rows, shape.columns), bool)
+    tissue = np.empty((count, shape.rows, shape.columns), bool)
     candidates = np.full((count, shape.candidates), -1, np.int32)
     home = np.zeros((count, shape.candidates, 2), np.int64)
     for row, overview in enumerate(overviews):
         whole = tissue_cells(overview, cell_share)
         box = _box(whole)
-        cells = whole[box]
-        part = overview.thumbnail[tuple(slice(side.start * px, side.stop * px) for side in box)]
-        height, width = part.shape[:2]
-        image[row, :height, :width] = part
-        glass = np.tile(np.asarray(overview.background_rgb, np.uint8), (shape.columns * px, 1))  # a row of it
-        image[row, height:], image[row, :height, width:] = glass, glass[width:]
-        tissue[row, : cells.shape[0], : cells.shape[1]] = cells
+        _place(overview.thumbnail, box, px, overview.background_rgb, image[row])
+        _place(whole, box, 1, False, tissue[row])
         if turns[row]:
             image[row], tissue[row] = (turned(values, int(turns[row])) for values in (image[row], tissue[row]))
         places = np.argwhere(tissue[row])
         candidates[row, : len(places)] = places[:, 0] * shape.columns + places[:, 1]
         home[row, : len(places)] = upright(places, int(turns[row]), shape.rows) + [side.start for side in box]
     return Batch(overviews, image, tissue, candidates, home, turns)
+
+
+def _place(whole: NDArray[Any], box: tuple[slice, slice], px: int, around: Any, out: NDArray[Any]) -> None:
+    """Fill `out` (h, w, ...) with the box of cells of px x px pixels of `whole` (H, W, ...), and `around` elsewhere."""
+    (top, bottom), (left, right) = ((side.start * px, side.stop * px) for side in box)
+    part = whole[max(0, top) : bottom, max(0, left) : right]
+    top, left = max(0, -top), max(0, -left)
+    bottom, right = top + part.shape[0], left + part.shape[1]
+    line = np.tile(np.asarray(around, out.dtype), (out.shape[1], *[1] * (out.ndim - 2)))  # much faster than by pixels
+    out[:top], out[bottom:] = line, line
+    out[top:bottom, :left], out[top:bottom, right:] = line[:left], line[right:]
+    out[top:bottom, left:right] = part

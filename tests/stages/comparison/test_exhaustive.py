@@ -44,7 +44,7 @@ def test_salience_is_the_policy_s_before_anything_was_seen(comparison_agent: Age
     batch = make_batch([wide, wide], common_shape([wide], 0.25), 0.25)
     log_p = comparison_agent.choose(*comparison_agent.begin(batch.image, batch.tissue, batch.candidates))
     count = len(found.salience)
-    np.testing.assert_allclose(found.salience, ops.convert_to_numpy(log_p)[1, :count], atol=1e-5)
+    np.testing.assert_allclose(found.salience, ops.convert_to_numpy(log_p)[1, :count], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(np.exp(found.salience).sum(), 1, rtol=1e-5)
 
 
