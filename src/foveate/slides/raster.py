@@ -1,6 +1,7 @@
 """An image of a slide that is held as an array: the overview's thumbnail, and the level that serves coarse scales."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,17 @@ class Raster:
 
     def read(self, x: int, y: int, out: NDArray[np.uint8], background_rgb: tuple[int, int, int]) -> None:
         """Fill `out` (h, w, 3) from pixel (x, y) on; what lies outside is background."""
-        rows, columns = self.pixels.shape[:2]
-        bottom, right = y + out.shape[0], x + out.shape[1]
-        if x < 0 or y < 0 or bottom > rows or right > columns:
-            out[:] = background_rgb
-        top, left, bottom, right = max(y, 0), max(x, 0), min(bottom, rows), min(right, columns)
-        if top < bottom and left < right:
-            out[top - y : bottom - y, left - x : right - x] = self.pixels[top:bottom, left:right]
+        cut_out(self.pixels, x, y, out, background_rgb)
+
+
+def cut_out(image: NDArray[Any], x: int, y: int, out: NDArray[Any], around: Any) -> None:
+    """Fill `out` (h, w, ...) with `image` (H, W, ...) from its pixel (x, y) on, and what lies outside with `around`."""
+    top, left = max(0, -y), max(0, -x)
+    part = image[max(0, y) : max(0, y + out.shape[0]), max(0, x) : max(0, x + out.shape[1])]
+    bottom, right = top + part.shape[0], left + part.shape[1]
+    if part.shape != out.shape:
+        # by lines it is much faster than by pixels
+        line = np.tile(np.asarray(around, out.dtype), (out.shape[1], *[1] * (out.ndim - 2)))
+        out[:top], out[bottom:] = line, line
+        out[top:bottom, :left], out[top:bottom, right:] = line[:left], line[right:]
+    out[top:bottom, left:right] = part

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveate.attention.context import REACH
 from foveate.slides.overview_file import StoredOverview
+from foveate.slides.raster import cut_out
 from foveate.stages.augment import turned, upright
 
 GRID_STEP = 16  # grids are padded to a multiple of this many cells, so that few shapes are compiled
@@ -126,24 +127,17 @@ def make_batch(
     home = np.zeros((count, shape.candidates, 2), np.int64)
     for row, overview in enumerate(overviews):
         whole = tissue_cells(overview, cell_share)
-        box = _box(whole)
-        _place(overview.thumbnail, box, px, overview.background_rgb, image[row])
-        _place(whole, box, 1, False, tissue[row])
+        rows, columns = _box(whole)
+        first = (rows.start, columns.start)
+        for values, unit, around, out in (
+            (overview.thumbnail, px, overview.background_rgb, image[row]),
+            (whole, 1, False, tissue[row]),
+        ):
+            within = values[: rows.stop * unit, : columns.stop * unit]
+            cut_out(within, columns.start * unit, rows.start * unit, out, around)
         if turns[row]:
             image[row], tissue[row] = (turned(values, int(turns[row])) for values in (image[row], tissue[row]))
         places = np.argwhere(tissue[row])
         candidates[row, : len(places)] = places[:, 0] * shape.columns + places[:, 1]
-        home[row, : len(places)] = upright(places, int(turns[row]), shape.rows) + [side.start for side in box]
+        home[row, : len(places)] = upright(places, int(turns[row]), shape.rows) + first
     return Batch(overviews, image, tissue, candidates, home, turns)
-
-
-def _place(whole: NDArray[Any], box: tuple[slice, slice], px: int, around: Any, out: NDArray[Any]) -> None:
-    """Fill `out` (h, w, ...) with the box of cells of px x px pixels of `whole` (H, W, ...), and `around` elsewhere."""
-    (top, bottom), (left, right) = ((side.start * px, side.stop * px) for side in box)
-    part = whole[max(0, top) : bottom, max(0, left) : right]
-    top, left = max(0, -top), max(0, -left)
-    bottom, right = top + part.shape[0], left + part.shape[1]
-    line = np.tile(np.asarray(around, out.dtype), (out.shape[1], *[1] * (out.ndim - 2)))  # much faster than by pixels
-    out[:top], out[bottom:] = line, line
-    out[top:bottom, :left], out[top:bottom, right:] = line[:left], line[right:]
-    out[top:bottom, left:right] = part
