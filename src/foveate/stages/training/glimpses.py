@@ -20,6 +20,7 @@ from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.survey import Survey, blanked, transplanted
 
 STREAM, BATCH = 1, 64
+WARM_UP = 0.1  # of the steps, while the rate rises: Adam's first steps at the full one can silence an encoder for good
 # without annotations:
 BLAMING = 0.6  # of the epochs, the first ones, in which places count as what their slide is
 SURVEYED, SURVEYED_NEGATIVE = 10, 2  # places of a slide that are looked at in a later epoch, times those of an epoch
@@ -40,8 +41,7 @@ class Glimpses(Phase):
         self.epochs = settings.pretrain_epochs if session.annotated or session.contrasted else 0
         agent.learn_only("sight")
         self.learner = GlimpseLearner(agent)
-        steps = max(1, self.epochs * -(-self._count // BATCH))
-        rate = keras.optimizers.schedules.CosineDecay(settings.pretrain_rate, steps)
+        rate = _rate(settings.pretrain_rate, max(1, self.epochs * -(-self._count // BATCH)))
         self.learner.compile(
             keras.optimizers.Adam(rate, global_clipnorm=5.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -108,3 +108,11 @@ class Glimpses(Phase):
             salience += batch.on_grids(np.exp(ops.convert_to_numpy(log_p)))
         labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
         return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)
+
+
+def _rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """From 0 up to the highest learning rate in a line, and down again along a cosine."""
+    rising = round(WARM_UP * steps)
+    if not rising:
+        return keras.optimizers.schedules.CosineDecay(highest, steps)
+    return keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=highest, warmup_steps=rising)
