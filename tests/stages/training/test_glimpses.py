@@ -35,6 +35,21 @@ def test_an_epoch_teaches_sight_alone(cohort: Any, eager: None, tmp_path: Path) 
         assert changed == (id(variable) in learnt), variable.path
 
 
+def test_the_rate_rises_for_a_tenth_of_the_steps_and_falls_to_nothing(cohort: Any, eager: None, tmp_path: Path) -> None:
+    long = cohort.tuned(train={"pretrain_epochs": 40, "pretrain_rate": 0.001})  # of one step each
+    optimizer = Glimpses(*start(long, tmp_path)).learner.optimizer
+    rates = []
+    for step in (0, 1, 2, 4, 22, 40):  # 22: half of the cosine
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0, 0.00025, 0.0005, 0.001, 0.0005, 0], atol=1e-9)
+
+
+def test_a_training_of_few_steps_begins_at_its_full_rate(cohort: Any, eager: None, tmp_path: Path) -> None:
+    short = cohort.tuned(train={"pretrain_epochs": 4, "pretrain_rate": 0.001})
+    assert float(Glimpses(*start(short, tmp_path)).learner.optimizer.learning_rate) == np.float32(0.001)
+
+
 def test_epochs_are_named_by_their_number(cohort: Any, eager: None, tmp_path: Path) -> None:
     ends = []
     for number in (0, 0, 1):
