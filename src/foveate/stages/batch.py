@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from foveate.stages.augment import turned, upright
 
 GRID_STEP = 16  # grids are padded to a multiple of this many cells, so that few shapes are compiled
 FEWEST = 64  # candidates; above it their number is 2^k or 1.5 * 2^k
+Box = tuple[slice, slice]  # rows and columns of cells; a slice may begin before and end behind the grid
 
 
 class Shape(NamedTuple):
@@ -31,36 +33,46 @@ class Batch:
     Of each slide there is the box of its tissue cells and what is within REACH of them, glass where the slide ends.
     What is beyond is not looked at.
 
-    image: (B, R * cell_px, C * cell_px, 3) uint8. tissue: (B, R, C) bool. candidates: (B, N) int32, the tissue cells
-    as indices into R * C, row by row; -1 fills up. home: (B, N, 2) row and column of each on the overview's own grid.
-    orientation: (B,) 0 to 7, see `augment.turned`.
+    tissue: (B, R, C) bool. candidates: (B, N) int32, the tissue cells as indices into R * C, row by row; -1 fills up.
+    home: (B, N, 2) row and column of each on the overview's own grid. orientation: (B,) 0 to 7, see `augment.turned`.
+    boxes: of each slide, on its own grid.
     """
 
     overviews: Sequence[StoredOverview]
-    image: NDArray[np.uint8]
     tissue: NDArray[np.bool_]
     candidates: NDArray[np.int32]
     home: NDArray[np.int64]
     orientation: NDArray[np.int64]
+    boxes: Sequence[Box]
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8]:
+        """(B, R * cell_px, C * cell_px, 3), made when it is asked for: who looks at each slide alone needs none."""
+        px = self.overviews[0].cell_px
+        count, rows, columns = self.tissue.shape
+        image = np.empty((count, rows * px, columns * px, 3), np.uint8)
+        for out, overview, box, turns in zip(image, self.overviews, self.boxes, self.orientation.tolist(), strict=True):
+            _place(overview.thumbnail, box, px, overview.background_rgb, out)
+            if turns:
+                out[:] = turned(out, turns)
+        return image
 
     def alone(self, row: int) -> "Batch":
-        """One slide on a grid of its own, views of what is here; its candidates keep their places in the list.
+        """One slide on a grid of its own; its candidates keep their places in the list.
 
         The batch must be upright.
         """
-        overview, px = self.overviews[row], self.overviews[row].cell_px
-        own, found = slice(row, row + 1), self.candidates[row] >= 0
-        rows, columns = _box(self.tissue[row])  # they begin at 0
-        shape = _padded(rows.stop, columns.stop, int(found.sum()))
+        own, found, box = slice(row, row + 1), self.candidates[row] >= 0, self.boxes[row]
+        shape = _padded(*_sides(box), int(found.sum()))
         at = np.divmod(self.candidates[own, : shape.candidates], self.tissue.shape[2])
         cells = at[0] * shape.columns + at[1]
         return Batch(
-            [overview],
-            self.image[own, : shape.rows * px, : shape.columns * px],
+            [self.overviews[row]],
             self.tissue[own, : shape.rows, : shape.columns],
             np.where(found[: shape.candidates], cells, -1).astype(np.int32),
             self.home[own, : shape.candidates],
             self.orientation[own],
+            [box],
         )
 
     def at_candidates(self, maps: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
@@ -92,12 +104,11 @@ def common_shape(overviews: Sequence[StoredOverview], share: float) -> Shape:
     next size.
     """
     cells = [tissue_cells(o, share) for o in overviews]
-    sides = [[side.stop - side.start for side in _box(tissue)] for tissue in cells]
-    rows, columns = np.max(sides, axis=0)
+    rows, columns = np.max([_sides(_box(tissue)) for tissue in cells], axis=0)
     return _padded(int(rows), int(columns), max(int(tissue.sum()) for tissue in cells))
 
 
-def _box(tissue: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _box(tissue: NDArray[np.bool_]) -> Box:
     """Rows and columns of the tissue cells, and REACH more on each side, also where the grid ends.
 
     What is beyond changes no feature of a tissue cell.
@@ -105,6 +116,10 @@ def _box(tissue: NDArray[np.bool_]) -> tuple[slice, slice]:
     found = [np.flatnonzero(tissue.any(1 - axis)) for axis in range(2)]
     rows, columns = (slice(int(at[0]) - REACH, int(at[-1]) + 1 + REACH) for at in found)
     return rows, columns
+
+
+def _sides(box: Box) -> tuple[int, int]:
+    return box[0].stop - box[0].start, box[1].stop - box[1].start
 
 
 def _padded(rows: int, columns: int, candidates: int) -> Shape:
@@ -119,25 +134,27 @@ def make_batch(
     orientation: NDArray[np.int64] | None = None,
 ) -> Batch:
     """Put overviews on one grid. Those that are turned by a quarter need a square one."""
-    px, count = overviews[0].cell_px, len(overviews)
+    count, boxes = len(overviews), []
     turns = np.zeros(count, np.int64) if orientation is None else orientation
-    image = np.empty((count, shape.rows * px, shape.columns * px, 3), np.uint8)
     tissue = np.empty((count, shape.rows, shape.columns), bool)
     candidates = np.full((count, shape.candidates), -1, np.int32)
     home = np.zeros((count, shape.candidates, 2), np.int64)
     for row, overview in enumerate(overviews):
         whole = tissue_cells(overview, cell_share)
-        rows, columns = _box(whole)
-        first = (rows.start, columns.start)
-        for values, unit, around, out in (
-            (overview.thumbnail, px, overview.background_rgb, image[row]),
-            (whole, 1, False, tissue[row]),
-        ):
-            within = values[: rows.stop * unit, : columns.stop * unit]
-            cut_out(within, columns.start * unit, rows.start * unit, out, around)
+        box = _box(whole)
+        _place(whole, box, 1, False, tissue[row])
         if turns[row]:
-            image[row], tissue[row] = (turned(values, int(turns[row])) for values in (image[row], tissue[row]))
+            tissue[row] = turned(tissue[row], int(turns[row]))
         places = np.argwhere(tissue[row])
         candidates[row, : len(places)] = places[:, 0] * shape.columns + places[:, 1]
+        first = (box[0].start, box[1].start)
         home[row, : len(places)] = upright(places, int(turns[row]), shape.rows) + first
-    return Batch(overviews, image, tissue, candidates, home, turns)
+        boxes.append(box)
+    return Batch(overviews, tissue, candidates, home, turns, boxes)
+
+
+def _place(whole: NDArray[Any], box: Box, px: int, around: Any, out: NDArray[Any]) -> None:
+    """Fill `out` (h, w, ...) with the box of cells of px x px pixels of `whole` (H, W, ...), and `around` elsewhere."""
+    rows, columns = box
+    within = whole[: rows.stop * px, : columns.stop * px]
+    cut_out(within, columns.start * px, rows.start * px, out, around)
