@@ -111,8 +111,6 @@ class Glimpses(Phase):
 
 
 def _rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """From 0 up to the highest learning rate in a line, and down again along a cosine."""
+    """From 0 up to the highest learning rate in a line, and down again along a cosine; few steps do not rise."""
     rising = round(WARM_UP * steps)
-    if not rising:
-        return keras.optimizers.schedules.CosineDecay(highest, steps)
     return keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=highest, warmup_steps=rising)
