@@ -50,6 +50,13 @@ class Glimpse:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scout:
+    count: int
+    mpp: float
+    cells: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Encoder:
     path: str
     mean: float
@@ -73,6 +80,7 @@ class Train:
     pretrain_epochs: int
     pretrain_patches: int
     pretrain_rate: float
+    scout_epochs: int
     epochs: int
     batch: int
     copies: int
@@ -136,6 +144,7 @@ class Config:
     overview: Overview
     tissue: Tissue
     glimpse: Glimpse
+    scout: Scout
     model: Model
     train: Train
     patient_agent: PatientAgent
@@ -225,6 +234,12 @@ def _contradictions(config: Config) -> list[str]:
         faults.append(
             f"overview.coarse_mpp: {config.overview.coarse_mpp:g} is coarser than overview.mpp "
             f"({config.overview.mpp:g})"
+        )
+    side = config.scout.cells * config.overview.cell_um / config.scout.mpp
+    if abs(side - round(side)) > 1e-6:
+        faults.append(
+            f"scout.mpp: {config.scout.cells} cells of {config.overview.cell_um:g} um are {side:g} px of "
+            f"{config.scout.mpp:g} um, not a whole number"
         )
     if config.predict.patient_weights and not config.predict.weights:
         faults.append("predict.patient_weights: is given without predict.weights, the model of the slides beside it")

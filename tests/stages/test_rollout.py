@@ -12,7 +12,8 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.augment import Variety, variety
 from foveate.stages.batch import Batch, common_shape, make_batch, tissue_cells
-from foveate.stages.rollout import WHERE_UM, Roller, side_by_side
+from foveate.stages.looks import WHERE_UM
+from foveate.stages.rollout import Roller, side_by_side
 from foveate.stages.train import make_agent
 
 PX, SCALES = 64, (4.0, 32.0)
@@ -174,7 +175,7 @@ def test_copies_share_what_they_read(
     asked: list[list[str]] = []
     start = sensor.start
 
-    def counted(overviews: Any, locations: Any, out: Any = None) -> Any:
+    def counted(overviews: Any, locations: Any, out: Any = None, **options: Any) -> Any:
         asked.append([o.slide for o in overviews])
         return start(overviews, locations, out)
 
@@ -304,7 +305,9 @@ def test_a_rollout_that_stops_at_once_reads_no_more(
     start = sensor.start
     with monkeypatch.context() as patch:
         patch.setattr(
-            sensor, "start", lambda overviews, *rest: (asked.append(len(overviews)), start(overviews, *rest))[1]
+            sensor,
+            "start",
+            lambda overviews, *at, **options: (asked.append(len(overviews)), start(overviews, *at, **options))[1],
         )
         made = Roller(stopping, sensor, how, stop=True).run(batch_of(wide, small), 3, np.random.default_rng(0))
     assert asked == [2]

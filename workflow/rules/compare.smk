@@ -18,8 +18,10 @@ rule compare_fold:
             "stages/comparison/*.py",
             "stages/determinism.py",
             "stages/keras_file.py",
+            "stages/looks.py",
             "stages/predict.py",
             "stages/rollout.py",
+            "stages/scouting.py",
         ),
     output:
         "results/compare/{fold}.h5",

@@ -15,11 +15,13 @@ rule predict:
             "stages/cohort.py",
             "stages/determinism.py",
             "stages/keras_file.py",
+            "stages/looks.py",
             "stages/patient_rollout.py",
             "stages/predict.py",
             "stages/predict_patients.py",
             "stages/prediction_file.py",
             "stages/rollout.py",
+            "stages/scouting.py",
         ),
     output:
         "results/predictions/{fold}/{batch}.h5",

@@ -18,6 +18,7 @@ from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
 from foveate.attention.policy import CellPolicy, chosen, renormalised
 from foveate.attention.registry import PACKAGE
+from foveate.attention.scout import Scout
 from foveate.attention.stop import StopNetwork
 
 Scene = dict[str, Any]  # what stays the same in rollouts over a slide
@@ -48,6 +49,7 @@ class Agent(keras.Model):
     encoder : a given image encoder in place of the glimpse network's own towers.
     encoder_scales : for so many squares of a glimpse, from the finest on; the coarser ones keep their towers.
     stop : whether there is a stop network, which says after each fixation whether enough has been seen.
+    scout : looks at low power before the first fixation, if wanted.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Agent(keras.Model):
         encoder_scales: int = 1,
         stain_od: Sequence[float] = (),
         stop: bool = False,
+        scout: Scout | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,6 +109,7 @@ class Agent(keras.Model):
         )
         self.baseline_network = keras.layers.Dense(1, name="baseline_network")
         self.stop_network = StopNetwork(name="stop_network") if stop else None  # last: the others draw what they drew
+        self.scout = scout
 
     def build(self, input_shape: Any = None) -> None:
         px, scales = self.settings["glimpse_px"], len(self.settings["scales_mpp"])
@@ -119,6 +123,8 @@ class Agent(keras.Model):
         self.baseline_network.build(state)
         if self.stop_network is not None:
             self.stop_network.build((None, strongest))
+        if self.scout is not None:
+            self.scout.build((None, self.scout.px, self.scout.px, 3))
         self.built = True
 
     @property
@@ -128,7 +134,7 @@ class Agent(keras.Model):
         return {"scales_mpp": settings["scales_mpp"], "px": settings["glimpse_px"], "stain_od": settings["stain_od"]}
 
     def learn_only(self, *parts: str) -> None:
-        """Let only these parts learn: context, query, height, sight, core, stop.
+        """Let only these parts learn: context, query, height, sight, core, stop, scout.
 
         Query and height are the policy's, sight the glimpse network's. The answer and the baseline, which read the
         core's state, belong to the core.
@@ -141,6 +147,7 @@ class Agent(keras.Model):
             "sight": self.glimpse_network.sight,
             "core": [self.glimpse_network.what_and_where, self.core, self.action_network, self.baseline_network],
             "stop": [] if self.stop_network is None else [self.stop_network],
+            "scout": [] if self.scout is None else self.scout.parts,
         }
         for name, group in layers.items():
             for layer in group:
@@ -270,12 +277,14 @@ class Agent(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self.settings, "encoder": self.glimpse_network.get_config()["encoder"]}
+        scout = None if self.scout is None else keras.saving.serialize_keras_object(self.scout)
+        encoder = self.glimpse_network.get_config()["encoder"]
+        return {**super().get_config(), **self.settings, "encoder": encoder, "scout": scout}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Agent":
-        encoder = keras.saving.deserialize_keras_object(config.get("encoder"))  # None stays None
-        return cls(**{**config, "encoder": encoder})
+        made = {name: keras.saving.deserialize_keras_object(config.get(name)) for name in ("encoder", "scout")}
+        return cls(**{**config, **made})  # None stays None
 
 
 def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:

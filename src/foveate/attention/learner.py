@@ -152,6 +152,28 @@ class GlimpseLearner(keras.Model):
         return self.agent.glimpse_network.see(pixels)[1]
 
 
+class ScoutLearner(keras.Model):
+    """Trains the scout: which cells of a square hold tumor. The loss is `losses.tumor_cells`."""
+
+    def __init__(self, agent: Agent, **kwargs: Any) -> None:
+        if agent.scout is None:
+            raise ValueError("this agent has no scout")
+        super().__init__(**kwargs)
+        self.scout = agent.scout
+        self.built = True
+
+    def call(self, pixels: Any) -> Any:
+        """(n, px, px, 3) uint8 to (n, C, C), see `Scout`."""
+        return self.scout(pixels)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """y: (n, C, C), see `losses.tumor_cells`."""
+        del x, sample_weight, training
+        return losses.tumor_cells(y_pred, y)
+
+
 class StopLearner(keras.Model):
     """Trains the stop network alone, on rollouts that were made to their end. `train_on_batch(x)` makes one update.
 

@@ -45,6 +45,19 @@ def last_looked(x_t: Any, looked_t: Any) -> Any:
     return ops.sum(x_t * last[..., None], axis=1)
 
 
+def tumor_cells(logits: Any, tumor: Any) -> Any:
+    """Cross entropy of cells with tumor, and of those without, each as a mean, and the mean of the two: one number.
+
+    So logits are how much likelier what is seen is with tumor than without (Gneiting and Raftery 2007 for the proper
+    score; the odds of the draws drop out). logits (...); tumor (...) 1 with, 0 without, -1 where it is not known.
+    """
+    total = 0.0
+    for truth, sign in ((1, -1.0), (0, 1.0)):
+        here = ops.cast(ops.equal(ops.cast(tumor, "int32"), truth), logits.dtype)
+        total += ops.sum(ops.softplus(sign * logits) * here) / ops.maximum(ops.sum(here), 1.0)
+    return total / 2
+
+
 def dense_rewards(logits_t: Any, label: Any) -> Any:
     """r_t = log p_t(label) - log p_{t-1}(label), (B, T), with p_0 uniform: a potential's change (Ng et al. 1999).
 

@@ -6,7 +6,7 @@ from keras import ops
 
 from foveate.attention.agent import Memory, Scene
 from foveate.attention.array_memory import recall
-from foveate.attention.patient_agent import PatientAgent
+from foveate.attention.patient_agent import PatientAgent, ahead
 from foveate.attention.policy import EXPLORE, chosen, pick
 from foveate.attention.steps import compiled
 
@@ -26,13 +26,22 @@ class PatientSteps:
         if explore not in EXPLORE:
             raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
         self._agent, self._explore, self._copies = agent, explore, copies
-        self._begin, self._choose, self._absorb = (
-            compiled(agent, function) for function in (self._begin_, self._choose_, self._absorb_)
+        self._begin, self._first, self._informed, self._choose, self._absorb = (
+            compiled(agent, function)
+            for function in (self._begin_, self._first_, self._informed_, self._choose_, self._absorb_)
         )
 
     def begin(self, overview: Any, tissue: Any, candidates: Any, present: Any) -> tuple[Scene, Memory, View]:
         """See `PatientAgent.begin`; and the first view."""
         return self._begin(overview, tissue, candidates, present)
+
+    def first(self, scene: Scene) -> Any:
+        """Log-probabilities (P * S, N) of the first candidate of each slide."""
+        return self._first({name: value for name, value in scene.items() if name != "present"})
+
+    def informed(self, scene: Scene, memory: Memory, evidence: Any) -> tuple[Scene, Memory, View]:
+        """The same before the first choice, with evidence (P * S, N) of tumor added to the salience of the slides."""
+        return self._informed(scene, memory, evidence)
 
     def choose(self, scene: Scene, memory: Memory, view: View, chance: Any) -> tuple[Any, Any, Any, Memory]:
         """Slides (R,), candidates (R,) of these, log pi (R,) of both, and what is remembered of the slides.
@@ -52,6 +61,16 @@ class PatientSteps:
 
     def _begin_(self, overview: Any, tissue: Any, candidates: Any, present: Any) -> tuple[Scene, Memory, View]:
         scene, memory = self._agent.begin(overview, tissue, candidates, present, self._copies)
+        return scene, memory, self._agent.view(scene, memory)
+
+    def _first_(self, scene: Scene) -> Any:
+        return self._agent.slides.choose(scene, self._agent.slides.start(scene))
+
+    def _informed_(self, scene: Scene, memory: Memory, evidence: Any) -> tuple[Scene, Memory, View]:
+        scene = scene | {"salience": scene["salience"] + evidence}
+        first = ahead(scene, scene["open"])
+        by_patient = ops.reshape(first, (-1, scene["present"].shape[1], first.shape[-1]))
+        memory = memory | {"ahead": ops.repeat(by_patient, self._copies, axis=0)}
         return scene, memory, self._agent.view(scene, memory)
 
     def _choose_(self, scene: Scene, memory: Memory, view: View, chance: Any) -> tuple[Any, Any, Any, Memory]:

@@ -34,9 +34,9 @@ class Steps:
         if explore not in EXPLORE:
             raise ValueError(f"explore must be one of {EXPLORE}. Received: {explore}")
         self._agent, self._explore, self._copies = agent, explore, copies
-        self._begin, self._shorten, self._choose, self._absorb, self._enough = (
+        self._begin, self._shorten, self._choose, self._absorb, self._enough, self._rank = (
             compiled(agent, function)
-            for function in (self._begin_, self._shorten_, self._choose_, self._absorb_, self._enough_)
+            for function in (self._begin_, self._shorten_, self._choose_, self._absorb_, self._enough_, agent.choose)
         )
 
     def begin(self, overview: Any, tissue: Any, candidates: Any) -> tuple[Scene, Memory]:
@@ -63,6 +63,11 @@ class Steps:
             return {name: ops.concatenate([wide(name, part[name]) for part in parts]) for name in parts[0]}
 
         return joined([scene for scene, _ in begun]), joined([memory for _, memory in begun])
+
+    def informed(self, scene: Scene, memory: Memory, evidence: Any) -> Scene:
+        """The scene of rollouts that have not begun, with evidence (B, N) of tumor added to its salience."""
+        scene = scene | {"salience": scene["salience"] + evidence}
+        return scene | {"first": self._rank(scene, memory)} if "first" in scene else scene
 
     def choose(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
         """Candidates (B * M,) to look at next, log pi (B * M,) of them, and of all, (B * M, N). chance: (B * M,)."""

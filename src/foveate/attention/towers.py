@@ -24,7 +24,7 @@ class Towers(keras.layers.Layer):
         self.scales = scales
         self.features = TOWER[-1][0]  # of each scale
         self.towers = [
-            keras.Sequential([layer for step in TOWER for layer in _block(*step)], name=f"tower_{k}")
+            keras.Sequential([layer for step in TOWER for layer in block(*step)], name=f"tower_{k}")
             for k in range(scales)
         ]
 
@@ -43,7 +43,8 @@ class Towers(keras.layers.Layer):
         return {**super().get_config(), "scales": self.scales}
 
 
-def _block(filters: int, kernel: int, stride: int) -> list[keras.layers.Layer]:
+def block(filters: int, kernel: int, stride: int) -> list[keras.layers.Layer]:
+    """Layers of a convolution step."""
     return [
         keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False),
         keras.layers.GroupNormalization(8),

@@ -29,6 +29,7 @@ from foveate.slides.view import View, raster_view, slide_view
 
 MAX_OPEN = 64  # slides; an OpenSlide handle takes about 33 MB
 TILE_BYTES = 128 * 2**20  # of decoded tiles held, for each of the two readers
+Squares = tuple[tuple[float, ...], int]  # um per pixel of each, finest first, and their side in pixels
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class GlimpseSensor:
         stain_od: Sequence[float] = (),
     ) -> None:
         self.scales_mpp, self.px, self._stain_od = tuple(scales_mpp), px, tuple(stain_od)
+        self._glimpse: Squares = self.scales_mpp, px
         self._caches = _caches()
-        self._open: OrderedDict[tuple[str, Path], _Views] = OrderedDict()
+        self._open: OrderedDict[tuple[str, Path, Squares], _Views] = OrderedDict()
         self._lock = threading.Lock()
         self._threads = threads
         self._at_work, self._since = 0, 0.0
@@ -99,35 +101,38 @@ class GlimpseSensor:
         return self.start(overviews, locations_um, out)()
 
     def read_ahead(
-        self, requests: Iterable[tuple[Sequence[StoredOverview], NDArray[np.floating]]]
+        self,
+        requests: Iterable[tuple[Sequence[StoredOverview], NDArray[np.floating]]],
+        squares: Squares | None = None,
     ) -> Generator[Glimpses, None, None]:
         """The glimpses of each request in turn; while they are used, the next request is being read.
 
-        requests: overviews and locations_um as `start` takes them. Close it if it is left early: that waits for what
-        is being read.
+        requests: overviews and locations_um as `start` takes them; squares: see there. Close it if it is left early:
+        that waits for what is being read.
         """
         left = iter(requests)
-        due = self._start_next(left)
+        due = self._start_next(left, squares)
         try:
             while due is not None:
                 glimpses = due()
-                due = self._start_next(left)
+                due = self._start_next(left, squares)
                 yield glimpses
         finally:
             if due is not None:
                 due()
 
     def _start_next(
-        self, left: Iterator[tuple[Sequence[StoredOverview], NDArray[np.floating]]]
+        self, left: Iterator[tuple[Sequence[StoredOverview], NDArray[np.floating]]], squares: Squares | None
     ) -> Callable[[], Glimpses] | None:
         request = next(left, None)
-        return None if request is None else self.start(*request)
+        return None if request is None else self.start(*request, squares=squares)
 
     def start(
         self,
         overviews: Sequence[StoredOverview],
         locations_um: NDArray[np.floating],
         out: NDArray[np.uint8] | None = None,
+        squares: Squares | None = None,
     ) -> Callable[[], Glimpses]:
         """Have one glimpse a row read while something else is done; what is returned waits for them.
 
@@ -138,15 +143,17 @@ class GlimpseSensor:
         overviews : B slides, repeats allowed.
         locations_um : (B, 2) glimpse centres (x, y), um from the level-0 corner. Outside the slide is glass.
         out : (B, S, g, g, 3) uint8 to fill; a new array where none is given.
+        squares : to read in place of those of a glimpse.
 
         Raises
         ------
         ValueError
             If a location is not finite. What cannot be read is in `errors`.
         """
+        squares = squares or self._glimpse
         pixels = out
         if pixels is None:
-            pixels = np.empty((len(overviews), *self.shape), np.uint8)
+            pixels = np.empty((len(overviews), len(squares[0]), squares[1], squares[1], 3), np.uint8)
         errors: dict[int, SlideError] = {}
         places = np.asarray(locations_um, np.float64).tolist()
         for overview, place in zip(overviews, places, strict=True):
@@ -157,7 +164,7 @@ class GlimpseSensor:
             for _, group in groupby(rows, key=lambda row: _key(overviews[row])):
                 same = list(group)
                 found = self._read_slide(
-                    overviews[same[0]], [places[row] for row in same], [pixels[row] for row in same]
+                    overviews[same[0]], squares, [places[row] for row in same], [pixels[row] for row in same]
                 )
                 for number, error in found.items():
                     pixels[same[number]] = 0
@@ -187,7 +194,7 @@ class GlimpseSensor:
                 views.made()
 
         for overview in overviews:
-            self._pool.submit(self._timed, partial(made, self._views(overview)))
+            self._pool.submit(self._timed, partial(made, self._views(overview, self._glimpse)))
 
     def _timed(self, work: Callable[[], None]) -> None:
         with self._lock:
@@ -213,10 +220,14 @@ class GlimpseSensor:
         self.close()
 
     def _read_slide(
-        self, overview: StoredOverview, places_um: Sequence[tuple[float, float]], outs: Sequence[NDArray[np.uint8]]
+        self,
+        overview: StoredOverview,
+        squares: Squares,
+        places_um: Sequence[tuple[float, float]],
+        outs: Sequence[NDArray[np.uint8]],
     ) -> dict[int, SlideError]:
         """Fill `outs` (S, g, g, 3) with the glimpses of one slide; number of a place -> why it could not be read."""
-        views = self._views(overview)
+        views = self._views(overview, squares)
         try:
             scales = views.made()
         except SlideError as error:
@@ -229,13 +240,13 @@ class GlimpseSensor:
                 restain(out, views.tables, out)
         return errors
 
-    def _views(self, overview: StoredOverview) -> "_Views":
+    def _views(self, overview: StoredOverview, squares: Squares) -> "_Views":
         """The open slide of an overview; the least recently used one is given up, and lives until its last reader."""
-        key = _key(overview)
+        key = (*_key(overview), squares)
         with self._lock:
             views = self._open.get(key)
             if views is None:
-                views = self._open[key] = _Views(overview, self.scales_mpp, self.px, self._stain_od, self._caches)
+                views = self._open[key] = _Views(overview, *squares, self._stain_od, self._caches)
                 if len(self._open) > MAX_OPEN:
                     self._open.popitem(last=False)
             else:

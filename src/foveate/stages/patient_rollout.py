@@ -16,7 +16,8 @@ from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
 from foveate.stages.augment import Variety
 from foveate.stages.batch import Batch, Shape, make_batch
-from foveate.stages.rollout import Looks, Turns
+from foveate.stages.looks import Looks, Turns
+from foveate.stages.scouting import Scouting
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class PatientRoller:
     ) -> None:
         self._sensor, self._copies, self._a_slide = sensor, copies, a_slide
         self._steps = PatientSteps(agent, explore, copies)
+        self._scouting = None if agent.slides.scout is None or explore == "random" else Scouting(agent.slides)
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def budget(self, slides: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -107,6 +109,10 @@ class PatientRoller:
         chances = np.zeros((steps, count, 2)) if rng is None else rng.random((steps, count, 2))
         slides = batch.slides
         scene, memory, view = self._steps.begin(slides.image, slides.tissue, slides.candidates, batch.present)
+        if self._scouting is not None:
+            listed = np.broadcast_to(np.arange(slides.candidates.shape[1], dtype=np.int32), slides.candidates.shape)
+            evidence = yield from self._scouting.turns(looks, scene, self._steps.first(scene), listed)
+            scene, memory, view = self._steps.informed(scene, memory, evidence)
         made, kept = [], []
         for t in range(steps):
             chosen, choice_t, _, known = self._steps.choose(scene, memory, view, chances[t].astype(np.float32))

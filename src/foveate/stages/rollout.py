@@ -1,8 +1,7 @@
 """Rollouts on slides: the agent chooses, the sensor reads, the agent absorbs."""
 
-import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,17 +12,15 @@ from numpy.typing import NDArray
 from foveate.attention.agent import Agent, Memory, Scene
 from foveate.attention.steps import DRAWN, Steps
 from foveate.errors import SlideError
-from foveate.slides.overview_file import StoredOverview
 from foveate.slides.sensor import GlimpseSensor
-from foveate.stages.augment import Variety, stain, turned_glimpses, turned_vectors
+from foveate.stages.augment import Variety
 from foveate.stages.batch import Batch
+from foveate.stages.looks import Done, Looks, Turns
+from foveate.stages.scouting import Scouting
 
 SHORTLIST = 4096
 """Candidates among which a prediction chooses: those that the policy ranks first before anything was seen."""
-WHERE_UM = 10_000.0  # locations reach the model in centimetres from the middle of the overview
-Done = TypeVar("Done")
 Row = TypeVar("Row")
-Turns = Generator[None, None, Done]  # work that gives the turn away while it waits for pixels
 
 
 @dataclass(frozen=True)
@@ -53,59 +50,6 @@ class Rollout:
     errors: dict[int, SlideError]
     looked: NDArray[np.int64]
     attention: NDArray[np.float32] | None = None
-
-
-class Looks:
-    """Reads the glimpses that rollouts over a batch choose.
-
-    errors: slide, as a row of the batch -> why its glimpses could not be read. waited_s: for pixels, with nothing else
-    to do.
-
-    Parameters
-    ----------
-    batch : glimpses are turned as its slides are.
-    change : where given, the lattice of cells is shifted and glimpses are stained.
-    """
-
-    def __init__(self, sensor: GlimpseSensor, batch: Batch, change: Variety | None = None) -> None:
-        self._sensor, self._batch, self._change = sensor, batch, change
-        self._middle = np.stack([middle_um(o) for o in batch.overviews])
-        self.errors: dict[int, SlideError] = {}
-        self.waited_s = 0.0
-
-    def take(
-        self, slide: NDArray[np.int64], choice: NDArray[np.int32]
-    ) -> Turns[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]]:
-        """Look at candidates (n,) of rows (n,) of the batch; gives the turn away while pixels are read.
-
-        Returns pixels (n, S, g, g, 3), locations (n, 2) x, y in um, and where that is as the model gets it (n, 2).
-        """
-        location = self._locate(slide, choice)
-        # rollouts that look at the same place share what is read
-        seen, first, back = np.unique(np.stack([slide, choice], 1), axis=0, return_index=True, return_inverse=True)
-        read = self._sensor.start([self._batch.overviews[k] for k in seen[:, 0]], location[first])
-        yield
-        began = time.perf_counter()
-        glimpses = read()
-        self.waited_s += time.perf_counter() - began
-        self.errors = {int(seen[k, 0]): error for k, error in glimpses.errors.items()} | self.errors
-        pixels = self._vary(glimpses.pixels, seen[:, 0])[back.reshape(-1)]
-        where = (location - self._middle[slide]) / WHERE_UM
-        where = turned_vectors(where, self._batch.orientation[slide])
-        return pixels, location.astype(np.float32), where.astype(np.float32)
-
-    def _vary(self, pixels: NDArray[np.uint8], slide: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if self._change is not None:
-            pixels = stain(pixels, self._change.exponents[slide])
-        orientation = self._batch.orientation[slide]
-        return turned_glimpses(pixels, orientation) if orientation.any() else pixels
-
-    def _locate(self, slide: NDArray[np.int64], choice: NDArray[np.int32]) -> NDArray[np.float64]:
-        at = self._batch.home[slide, choice].astype(np.float64)
-        if self._change is not None:
-            at += self._change.shift[slide]
-        overviews = self._batch.overviews
-        return np.stack([overviews[k].grid.centre_um(a) for k, a in zip(slide.tolist(), at, strict=True)])
 
 
 class Roller:
@@ -139,6 +83,7 @@ class Roller:
         self._stop = stop and agent.stop_network is not None
         self._attention, self._apart = attention, shortlist is not None
         self._shortlist = None if explore in DRAWN else shortlist
+        self._scouting = None if agent.scout is None or explore == "random" else Scouting(agent)
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
@@ -162,7 +107,7 @@ class Roller:
         slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
         looks = Looks(self._sensor, batch, change)
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
-        scene, memory, listed = self._begin(batch)
+        scene, memory, listed = yield from self._informed(looks, *self._begin(batch))
         rows = (len(slide), steps)
         location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
         choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
@@ -204,6 +149,27 @@ class Roller:
             attention=whole if self._attention else None,
         )
 
+    def first(self, batch: Batch) -> tuple[NDArray[np.float32], dict[int, SlideError]]:
+        """Log-probabilities (B, N) of the first candidate of each slide; and as `Rollout.errors`."""
+        looks = Looks(self._sensor, batch)
+        scene, memory, listed = next(side_by_side([self._informed(looks, *self._begin(batch))]))
+        return self._first(scene, memory, len(listed)), looks.errors
+
+    def _informed(
+        self, looks: Looks, scene: Scene, memory: Memory, listed: NDArray[np.int32]
+    ) -> Turns[tuple[Scene, Memory, NDArray[np.int32]]]:
+        """The same after the scout, if there is one, has gone over the slides; places at random need none."""
+        if self._scouting is not None:
+            log_p = self._first(scene, memory, len(listed))
+            evidence = yield from self._scouting.turns(looks, scene, log_p, listed[:: self._copies])
+            scene = self._steps.informed(scene, memory, evidence)
+        return scene, memory, listed
+
+    def _first(self, scene: Scene, memory: Memory, rollouts: int) -> NDArray[np.float32]:
+        """Log-probabilities (B, N) of the first candidate; copies begin alike."""
+        log_p = self._steps.choose(scene, memory, np.zeros(rollouts, np.float32))[2]
+        return np.asarray(ops.convert_to_numpy(log_p)[:: self._copies])
+
     def _begin(self, batch: Batch) -> tuple[Scene, Memory, NDArray[np.int32]]:
         """Scene and memory, and (B * M, N) which of the batch's candidates theirs are; -1 fills up."""
         if not self._apart:
@@ -220,8 +186,7 @@ class Roller:
         rows, count = batch.candidates.shape
         if self._shortlist is None or count <= self._shortlist:
             return scene, memory, np.broadcast_to(np.arange(count, dtype=np.int32), (rows * self._copies, count))
-        none = np.zeros(rows * self._copies, np.float32)
-        log_p = ops.convert_to_numpy(self._steps.choose(scene, memory, none)[2])[:: self._copies]  # copies begin alike
+        log_p = self._first(scene, memory, rows * self._copies)
         best = np.argpartition(-log_p, self._shortlist - 1, axis=1)[:, : self._shortlist]
         listed = np.sort(best, axis=1).astype(np.int32)
         scene, memory = self._steps.shorten(scene, memory, listed)
@@ -256,9 +221,3 @@ def side_by_side(work: Iterable[Turns[Done]], width: int = 2) -> Iterator[Done]:
         while due in done:
             yield done.pop(due)
             due += 1
-
-
-def middle_um(overview: StoredOverview) -> NDArray[np.float64]:
-    """(2,) um (x, y) of the overview's middle, from which the model is told where it looks."""
-    height, width = overview.thumbnail.shape[:2]
-    return np.array([width, height]) * overview.mpp / 2 + overview.origin_um

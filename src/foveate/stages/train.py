@@ -16,17 +16,18 @@ from foveate.patients.posterior import FOLLOWING, STAGE_OF
 from foveate.patients.stages import SLIDE_CLASSES
 from foveate.stages.determinism import seeded
 from foveate.stages.training import attend, patients, stop
-from foveate.stages.training.encoder import read_encoder
+from foveate.stages.training.encoder import make_scout, read_encoder
 from foveate.stages.training.glimpses import Glimpses
 from foveate.stages.training.guide import Guide
 from foveate.stages.training.history import write_history
+from foveate.stages.training.scouts import Scouts
 from foveate.stages.training.session import Phase, Session
 from foveate.stages.training.validation import calibrate
 
 log = logging.getLogger(__name__)
 
 
-def make_agent(config: Config, prior: list[float]) -> Agent:
+def make_agent(config: Config, prior: list[float], *, scout: bool = False) -> Agent:
     """A new agent with random weights, as the configuration says. prior: share of each slide class."""
     agent = Agent(
         scales_mpp=list(config.glimpse.scales_mpp),
@@ -42,6 +43,7 @@ def make_agent(config: Config, prior: list[float]) -> Agent:
         encoder=read_encoder(config.model.encoder, config.glimpse.px),
         encoder_scales=config.model.encoder.scales,
         stop=config.train.price > 0,
+        scout=make_scout(config) if scout else None,
     )
     agent.build()
     return agent
@@ -57,7 +59,8 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
 
     Reads `overviews/{slide}.h5` and the slides; writes into `out`: model.keras, patient.keras unless
     patient_agent.epochs is 0, history.csv, dropped.json (slides that could not be read, and why), tensorboard/,
-    checkpoint/. The phases are `guide` (where to look), `glimpses` (what is seen) and `attend` (the whole agent).
+    checkpoint/. The phases are `guide` (where to look), `scouts` (what low power shows, where there is a scout),
+    `glimpses` (what is seen) and `attend` (the whole agent).
     Without annotated lesions `glimpses` comes first, with the labels of slides, and `guide` learns from what sight
     holds for lesions. Then the temperature of the best epoch's answers is fitted on the validation slides. Where
     glimpses have a price, `stop` teaches when enough was seen; the last phase, `patients`, teaches the agent over all
@@ -65,10 +68,13 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
     """
     session = Session(config, samples, fold, overviews, out)
     seeded(config.train.seed)
-    agent = make_agent(config, session.prior)
+    pretrained = config.train.pretrain_epochs > 0 and (session.annotated or session.contrasted)
+    guided = config.train.guide_epochs > 0 and (session.annotated or pretrained)
+    scouts = config.scout.count > 0 and config.train.scout_epochs > 0 and guided and session.annotated
+    agent = make_agent(config, session.prior, scout=scouts)
     with session.sensor:
-        pretrained = config.train.pretrain_epochs > 0 and (session.annotated or session.contrasted)
-        guided = config.train.guide_epochs > 0 and (session.annotated or pretrained)
+        if config.scout.count > 0 and not scouts:
+            log.info("there is no scout: it needs train.guide_epochs, train.scout_epochs and annotated lesions")
         if not session.annotated:
             log.info("no training slide has annotated lesions: the labels of slides have to do")
         for part, before in (("context network", guided), ("glimpse network", pretrained)):
@@ -77,6 +83,8 @@ def run(config: Config, samples: Sequence[Sample], fold: Fold, overviews: Path, 
         taught: list[Callable[[], Phase]] = [lambda: Guide(session, agent), lambda: Glimpses(session, agent)]
         if not session.annotated:
             taught.reverse()  # sight finds the lesions
+        if scouts:
+            taught.insert(1, lambda: Scouts(session, agent))
         session.run([*taught, lambda: attend.Attend(session, agent, context=not guided, sight=not pretrained)])
         agent.load_weights(out / "checkpoint" / attend.BEST)
         calibrate(session, agent)

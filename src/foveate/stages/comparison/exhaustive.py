@@ -15,7 +15,7 @@ from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
 from foveate.stages.batch import common_shape, make_batch, tissue_cells
 from foveate.stages.comparison.looking import MeteredSensor
-from foveate.stages.rollout import WHERE_UM, middle_um
+from foveate.stages.looks import WHERE_UM, middle_um
 
 CHUNK = 256
 """Cells that are seen at a time; of the last ones, a power of two, so that few shapes are compiled."""

@@ -13,7 +13,7 @@ from foveate.attention.steps import DRAWN
 from foveate.errors import SlideError
 from foveate.slides.coverage import tissue_seen
 from foveate.slides.overview_file import StoredOverview
-from foveate.slides.sensor import Glimpses, GlimpseSensor
+from foveate.slides.sensor import Glimpses, GlimpseSensor, Squares
 from foveate.stages.batch import common_shape, make_batch
 from foveate.stages.rollout import SHORTLIST, Roller
 
@@ -46,10 +46,12 @@ class MeteredSensor(GlimpseSensor):
         overviews: Sequence[StoredOverview],
         locations_um: NDArray[np.floating],
         out: NDArray[np.uint8] | None = None,
+        squares: Squares | None = None,
     ) -> Callable[[], Glimpses]:
-        """See GlimpseSensor."""
-        self._marks.append(self.spent())
-        return super().start(overviews, locations_um, out)
+        """See GlimpseSensor. What is read before the first glimpse is part of its cost."""
+        if squares is None:
+            self._marks.append(self.spent())
+        return super().start(overviews, locations_um, out, squares)
 
     def _now(self) -> Floats:
         return np.array([time.perf_counter(), time.process_time(), self.decoded_px])

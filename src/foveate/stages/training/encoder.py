@@ -1,10 +1,12 @@
-"""The image encoder that a configuration names."""
+"""The image encoder that a configuration names, whole for glimpses and cut for the scout."""
 
 from pathlib import Path
 
 import keras
 
 from foveate.attention.encoder import Encoder
+from foveate.attention.scout import Scout, cut, plain_trunk
+from foveate.config import Config
 from foveate.config import Encoder as Settings
 from foveate.errors import FoveateError
 from foveate.stages.keras_file import load_keras
@@ -30,3 +32,23 @@ def read_encoder(settings: Settings, px: int) -> Encoder | None:
         raise FoveateError(
             f"{path}: is no encoder of squares of {px} x {px} px, RGB, to one vector: {error}"
         ) from error
+
+
+def make_scout(config: Config) -> Scout | None:
+    """The scout as the configuration says, on the encoder that it names, cut where a position is a cell; or None.
+
+    Raises FoveateError where there is no such place, or the pixels of a cell are no power of 2 without an encoder.
+    """
+    scout, settings = config.scout, config.model.encoder
+    if not scout.count:
+        return None
+    px = round(scout.cells * config.overview.cell_um / scout.mpp)
+    encoder = read_encoder(settings, px)
+    try:
+        if encoder is None:
+            return Scout(plain_trunk(px, scout.cells), scout.mpp, scout.count, name="scout")
+        trunk = cut(encoder.network, scout.cells)
+        return Scout(trunk, scout.mpp, scout.count, settings.mean, settings.std, settings.frozen, name="scout")
+    except ValueError as error:
+        at = f"{settings.path or 'scout.mpp'}: squares of {scout.cells} cells at {scout.mpp:g} um/px"
+        raise FoveateError(f"{at}: {error}") from error

@@ -6,21 +6,18 @@ tumor; later those that it holds for tumor itself, half of them in normal surrou
 
 import keras
 import numpy as np
-from keras import ops
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import GlimpseLearner
-from foveate.attention.steps import Steps
-from foveate.patients.stages import SLIDE_CLASSES
 from foveate.progress import progress
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
-from foveate.stages.batch import make_batch
+from foveate.stages.training.pace import warmed_up
 from foveate.stages.training.patches import Patches, PatchSampler
+from foveate.stages.training.ranking import patch_sampler
 from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.survey import Survey, blanked, transplanted
 
 STREAM, BATCH = 1, 64
-WARM_UP = 0.1  # of the steps, while the rate rises: Adam's first steps at the full one can silence an encoder for good
 # without annotations:
 BLAMING = 0.6  # of the epochs, the first ones, in which places count as what their slide is
 SURVEYED, SURVEYED_NEGATIVE = 10, 2  # places of a slide that are looked at in a later epoch, times those of an epoch
@@ -41,7 +38,7 @@ class Glimpses(Phase):
         self.epochs = settings.pretrain_epochs if session.annotated or session.contrasted else 0
         agent.learn_only("sight")
         self.learner = GlimpseLearner(agent)
-        rate = _rate(settings.pretrain_rate, max(1, self.epochs * -(-self._count // BATCH)))
+        rate = warmed_up(settings.pretrain_rate, max(1, self.epochs * -(-self._count // BATCH)))
         self.learner.compile(
             keras.optimizers.Adam(rate, global_clipnorm=5.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -80,7 +77,7 @@ class Glimpses(Phase):
 
     def _annotated(self, rng: np.random.Generator) -> Patches:
         if self._patches is None:
-            self._patches = self._make_sampler()
+            self._patches = patch_sampler(self._session, self._agent)
         return self._patches.draw(self._count, rng)
 
     def _labelled(self, number: int, rng: np.random.Generator) -> Patches:
@@ -96,21 +93,3 @@ class Glimpses(Phase):
     def _blames(self, number: int) -> bool:
         """Whether places count as what their slide is, not yet as what sight holds them for."""
         return number < BLAMING * self.epochs
-
-    def _make_sampler(self) -> PatchSampler:
-        session, size = self._session, self._session.config.train.batch
-        slides, steps = session.enrolled, Steps(self._agent, "greedy")
-        salience = []
-        for first in range(0, len(slides), size):
-            batch = make_batch(slides[first : first + size], session.shape, session.config.tissue.cell_share)
-            scene, memory = steps.begin(batch.image, batch.tissue, batch.candidates)
-            log_p = steps.choose(scene, memory, np.zeros(len(batch.image), np.float32))[2]
-            salience += batch.on_grids(np.exp(ops.convert_to_numpy(log_p)))
-        labels = [SLIDE_CLASSES[session.label[o.slide]] for o in slides]
-        return PatchSampler(slides, labels, salience, session.config.tissue.cell_share)
-
-
-def _rate(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """From 0 up to the highest learning rate in a line, and down again along a cosine; few steps do not rise."""
-    rising = round(WARM_UP * steps)
-    return keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=highest, warmup_steps=rising)

@@ -4,8 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import keras
+
 LEAST = 0.05  # of the rate, at the end of the cosine
 GIVEN_UP = 3  # times the patience without a better loss: the end
+WARM_UP = 0.1  # of the steps, while the rate rises: Adam's first steps at the full one can silence an encoder for good
 
 
 @dataclass(frozen=True)
@@ -36,3 +39,9 @@ def rate(highest: float, done: float, halvings: int) -> float:
     """
     cosine = (1 + math.cos(math.pi * done)) / 2
     return highest * (LEAST + (1 - LEAST) * cosine) * 0.5**halvings
+
+
+def warmed_up(highest: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """From 0 up to the highest learning rate in a line, and down again along a cosine; few steps do not rise."""
+    rising = round(WARM_UP * steps)
+    return keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=highest, warmup_steps=rising)

@@ -88,7 +88,7 @@ class Session:
         glimpse = config.glimpse
         self.sensor = GlimpseSensor(glimpse.scales_mpp, glimpse.px, config.train.threads, glimpse.stain_od)
         c = config
-        settings = (c.overview, c.tissue, c.glimpse, c.model, c.train, c.patient_agent)
+        settings = (c.overview, c.tissue, c.glimpse, c.scout, c.model, c.train, c.patient_agent)
         names = [[_truth(rows[o.slide]) for o in part] for part in (self._train, self._val)]
         files: list[object] = [_identity(overviews / f"{o.slide}.h5") for o in every]
         files += [sha256(Path(path)) for path in (c.model.encoder.path,) if path]
