@@ -123,7 +123,7 @@ class Agent(keras.Model):
         self.baseline_network.build(state)
         if self.stop_network is not None:
             self.stop_network.build((None, strongest))
-        if self.scout is not None:
+        if self.scout is not None and not self.scout.built:  # one from a file is
             self.scout.build((None, self.scout.px, self.scout.px, 3))
         self.built = True
 
