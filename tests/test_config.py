@@ -84,6 +84,8 @@ def test_a_later_file_goes_over_an_earlier_one_key_by_key(tmp_path: Path) -> Non
             "predict.patient_weights: is given without predict.weights, the model of the slides beside it",
         ),
         ("patient_agent.copies", 1, "patient_agent.copies: 1 is less than the minimum of 2"),
+        ("scout.cells", 4, "scout.cells: 4 is even; one cell must lie in the middle of the square"),
+        ("scout.mpp", 7, "scout.mpp: 5 cells of 64 um are 45.7143 px of 7 um/px, not a whole number"),
         ("overview.cell_um", 96, "overview.cell_um: 96 is not a multiple of 4 x overview.mpp (16)"),
     ],
 )

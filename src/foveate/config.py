@@ -235,11 +235,13 @@ def _contradictions(config: Config) -> list[str]:
             f"overview.coarse_mpp: {config.overview.coarse_mpp:g} is coarser than overview.mpp "
             f"({config.overview.mpp:g})"
         )
+    if config.scout.cells % 2 == 0:
+        faults.append(f"scout.cells: {config.scout.cells} is even; one cell must lie in the middle of the square")
     side = config.scout.cells * config.overview.cell_um / config.scout.mpp
     if abs(side - round(side)) > 1e-6:
         faults.append(
             f"scout.mpp: {config.scout.cells} cells of {config.overview.cell_um:g} um are {side:g} px of "
-            f"{config.scout.mpp:g} um, not a whole number"
+            f"{config.scout.mpp:g} um/px, not a whole number"
         )
     if config.predict.patient_weights and not config.predict.weights:
         faults.append("predict.patient_weights: is given without predict.weights, the model of the slides beside it")

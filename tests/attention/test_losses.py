@@ -201,6 +201,15 @@ def test_the_distribution_of_the_stop() -> None:
     close(losses.stop_distribution(tensor([[200, 0, 0], [-200, 200, 0]])), [[1, 0, 0], [0, 1, 0]])
 
 
+def test_cells_with_tumor_and_without_weigh_the_same() -> None:
+    logits, tumor = tensor([[0.0, 2.0, -1.0], [5.0, 0.0, 9.0]]), np.array([[0, 1, 0], [-1, 0, -1]])
+    with_it = math.log(1 + math.exp(-2))
+    without = (math.log(2) + math.log(1 + math.exp(-1)) + math.log(2)) / 3
+    close(losses.tumor_cells(logits, tumor), (with_it + without) / 2)
+    close(losses.tumor_cells(logits, np.full((2, 3), -1)), 0)
+    close(losses.tumor_cells(logits[:, 1:2], np.zeros((2, 1))), (math.log(1 + math.exp(2)) + math.log(2)) / 4)
+
+
 def test_the_mean_number_of_glimpses() -> None:
     close(losses.mean_glimpses(losses.stop_distribution(tensor(STOP))), [1 / 2 + 2 / 8 + 9 / 8])
 

@@ -89,6 +89,17 @@ def test_coarse_scales_need_no_slide(sensor: GlimpseSensor, exact: StoredOvervie
         assert list(finer.read([absent], np.array([[900.0, 700.0]])).errors) == [0]
 
 
+def test_other_squares_than_those_of_a_glimpse(sensor: GlimpseSensor, exact: StoredOverview) -> None:
+    at = np.array([[900.0, 700.0], [1024.0, 768.0]])
+    with GlimpseSensor((4.0, 16.0), 24, threads=2) as other:
+        expected = other.read([exact] * 2, at).pixels
+    for _ in range(2):
+        np.testing.assert_array_equal(sensor.read([exact] * 2, at, squares=((4.0, 16.0), 24)).pixels, expected)
+        assert sensor.read([exact] * 2, at).pixels.shape[2:] == (PX, PX, 3)
+    (ahead,) = sensor.read_ahead([([exact] * 2, at)], ((4.0, 16.0), 24))
+    np.testing.assert_array_equal(ahead.pixels, expected)
+
+
 def test_glimpses_are_put_where_they_are_wanted(sensor: GlimpseSensor, exact: StoredOverview) -> None:
     out = np.full((2, len(SCALES), PX, PX, 3), 77, np.uint8)
     seen = sensor.read([exact, exact], np.array([[900.0, 700.0], [400.0, 300.0]]), out)
@@ -370,10 +381,10 @@ def test_the_next_request_is_read_while_one_is_used(
     said: list[str] = []
     start = sensor.start
 
-    def watched(overviews: list[StoredOverview], locations_um: np.ndarray) -> Callable[[], Any]:
+    def watched(overviews: list[StoredOverview], locations_um: np.ndarray, **options: Any) -> Callable[[], Any]:
         number = int(np.flatnonzero((places == locations_um[0]).all(1))[0])
         said.append(f"begin {number}")
-        finish = start(overviews, locations_um)
+        finish = start(overviews, locations_um, **options)
         return lambda: (said.append(f"end {number}"), finish())[1]
 
     monkeypatch.setattr(sensor, "start", watched)

@@ -167,6 +167,27 @@ def test_a_price_teaches_when_to_stop_and_nothing_else(
     assert_equal(run(priced, tmp_path / "killed"), agent)
 
 
+def test_a_scout_is_taught_before_sight(cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scouted = cohort.tuned(scout={"count": 2, "mpp": 16.0, "cells": 3}, train={"scout_epochs": 1})
+    agent = run(scouted, tmp_path / "whole")
+    phases = [*EPOCHS[:2], ("scouts", "1"), *EPOCHS[2:]]
+    assert [(row["phase"], row["epoch"]) for row in history(tmp_path / "whole")] == phases
+    assert agent.scout is not None
+    assert (agent.scout.count, agent.scout.mpp, agent.scout.px, agent.scout.cells) == (2, 16.0, 24, 3)
+    assert np.any(agent.scout.tumor.get_weights()[0])
+    for done in (2, 3, 4):
+        assert killed(scouted, tmp_path / "killed", monkeypatch, at=AFTER_CHECKPOINT) == phases[:done]
+    assert_equal(run(scouted, tmp_path / "killed"), agent)
+
+
+def test_without_annotations_there_is_no_scout(cohort: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "macro")
+    caplog.set_level("INFO")
+    agent = run(plain.tuned(scout={"count": 2, "mpp": 16.0, "cells": 3}, train={"epochs": 1}), tmp_path)
+    assert "there is no scout: it needs" in caplog.text
+    assert agent.scout is None
+
+
 def test_without_annotations_sight_comes_first(
     cohort: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

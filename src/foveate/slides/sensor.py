@@ -96,9 +96,10 @@ class GlimpseSensor:
         overviews: Sequence[StoredOverview],
         locations_um: NDArray[np.floating],
         out: NDArray[np.uint8] | None = None,
+        squares: Squares | None = None,
     ) -> Glimpses:
         """Read one glimpse a row, and wait for it; see `start`."""
-        return self.start(overviews, locations_um, out)()
+        return self.start(overviews, locations_um, out, squares)()
 
     def read_ahead(
         self,

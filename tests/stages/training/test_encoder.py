@@ -1,13 +1,16 @@
+import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from foveate.config import Config
 from foveate.config import Encoder as Settings
 from foveate.errors import FoveateError
-from foveate.stages.training.encoder import read_encoder
+from foveate.stages.training.encoder import make_scout, read_encoder
 
 SHARED = os.environ.get("FOVEATE_SHARED")
 
@@ -45,6 +48,28 @@ def test_what_is_no_encoder(tmp_path: Path) -> None:
     flat.save(tmp_path / "flat.keras")
     with pytest.raises(FoveateError, match="no encoder of squares of 24 x 24 px"):
         read_encoder(settings(tmp_path / "flat.keras"), 24)
+
+
+def test_a_scout_by_the_configuration(tiny_config: Config, tmp_path: Path) -> None:
+    def config(path: str, **scout: Any) -> Config:
+        model = dataclasses.replace(tiny_config.model, encoder=settings(path))
+        return dataclasses.replace(tiny_config, model=model, scout=dataclasses.replace(tiny_config.scout, **scout))
+
+    assert make_scout(config("", count=0)) is None
+    plain = make_scout(config("", count=7, mpp=16.0, cells=3))
+    assert plain is not None
+    assert (plain.px, plain.cells, plain.count, plain.mpp, plain.frozen) == (24, 3, 7, 16.0, False)
+    pixels = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(4, 3, 8, padding="same", name="eighth")(pixels)
+    keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(maps)).save(tmp_path / "e.keras")
+    given = make_scout(config(str(tmp_path / "e.keras"), count=7, mpp=16.0, cells=3))
+    assert given is not None
+    assert (given.px, given.cells, given.mean, given.std, given.frozen) == (24, 3, 127.0, 128.0, True)
+    assert given.trunk.layers[-1].name == "eighth"
+    with pytest.raises(FoveateError, match=r"e\.keras: squares of 3 cells at 8 um/px: has no map of 3 x 3 positions"):
+        make_scout(config(str(tmp_path / "e.keras"), count=7, mpp=8.0, cells=3))
+    with pytest.raises(FoveateError, match=r"scout\.mpp: squares of 3 cells at 2 um/px: px must be cells times"):
+        make_scout(config("", count=7, mpp=2.0, cells=3))
 
 
 @pytest.mark.skipif(not SHARED, reason="FOVEATE_SHARED is not set")
