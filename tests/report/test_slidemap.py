@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_micrometres_become_thumbnail_pixels(make_overview):
     assert (view.width, view.height) == (200, 100)
     assert view.track == "10.0,10.0 100.0,50.0"
     assert [(s.label, s.first, s.last) for s in view.stops] == [("1", True, False), ("2", False, True)]
+
+
+def test_what_the_scout_went_over_is_shaded(make_overview):
+    plain = make_fixations([(1600, 800)])
+    assert slide_map(make_overview(), plain).scouted == ()
+    scouted = dataclasses.replace(plain, scouted_um=np.array([(1600, 800), (320, 160)]), scouted_side_um=320.0)
+    squares = [(s.x, s.y, s.width, s.height) for s in slide_map(make_overview(), scouted).scouted]
+    assert squares == [(90, 40, 20, 20), (10, 0, 20, 20)]
 
 
 def test_the_footprint_is_the_coarsest_glimpse_around_the_fixation(make_overview):

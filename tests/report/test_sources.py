@@ -130,6 +130,7 @@ def test_the_model_of_the_slides_fold_is_chosen(tmp_path):
         assert found is not None
         assert found.fold == (fold or "0")
         assert found.policy_probability.tolist() == [value]
+        assert found.scouted_um.shape == (0, 2)
 
 
 def test_fixations_end_where_it_stopped(tmp_path):
@@ -145,8 +146,12 @@ def test_fixations_end_where_it_stopped(tmp_path):
         ):
             group[name] = np.ones((2, 3, *shape))
         group["policy_probability"] = np.ones((2, 3))
+        group["scouted_um"] = [[(64, 192), (np.nan, np.nan)], [(1, 2), (3, 4)]]
+        file.attrs["scouted_side_um"] = 320
     for slide, count in (("a", 1), ("b", 3)):
         found = Predictions([tmp_path / "0.h5"]).of(slide, "0")
         arrays = (found.running, found.location_um, found.location_l0, found.policy_probability, found.glimpses)
         assert [len(values) for values in arrays] == [count] * 5
         assert found.budget == 3
+        assert found.scouted_um.tolist() == ([[64, 192]] if slide == "a" else [[1, 2], [3, 4]])
+        assert found.scouted_side_um == 320

@@ -193,6 +193,26 @@ def test_every_slide_is_predicted_by_both_policies(predicted: dict[str, Any]) ->
     assert not np.array_equal(predicted["learned/location_um"], predicted["random/location_um"])
 
 
+def test_a_scout_s_squares_are_told(setup: Setup, tmp_path: Path) -> None:
+    config = dataclasses.replace(setup.config, scout=dataclasses.replace(setup.config.scout, count=4, mpp=16, cells=3))
+    seeded(0)
+    make_agent(config, PRIOR, scout=True).save(tmp_path / "scout.keras")
+    found = dataclasses.replace(setup, weights=tmp_path / "scout.keras").run(tmp_path / "2.h5")
+    assert found["attrs"]["scouted_side_um"] == 3 * 128
+    assert "random/scouted_um" not in found
+    squares = found["learned/scouted_um"]
+    assert squares.shape == (3, 4, 2)
+    for overview in setup.cohort():
+        own = squares[found["learned/slide"].index(overview.slide)]
+        own = own[np.isfinite(own).all(1)]
+        assert len(own) > 1
+        for x, y in own:  # in the middle of a cell with tissue, outside the squares before
+            assert (x % 128, y % 128) == (64, 64)
+            assert overview.cell_tissue[int(y // 128), int(x // 128)] >= 0.25
+        apart = np.abs(own[:, None] - own).max(-1)
+        assert apart[~np.eye(len(own), dtype=bool)].min() > 128
+
+
 def test_locations_lie_in_tissue_in_both_frames(setup: Setup, predicted: dict[str, Any]) -> None:
     pixel_um = {"plain": (1, 1), "oblong": (1, 0.5), "tall": (1, 1)}
     overviews = {o.slide: o for o in setup.cohort()}

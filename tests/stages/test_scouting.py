@@ -89,6 +89,8 @@ def test_what_the_scout_saw_is_looked_at_first(
     eye = scouted(roller)
     made = roller.run(batch, 4)
     assert eye.squares == 64  # one chunk, three of its squares mean something
+    assert made.scouted_um is not None
+    assert made.scouted_um.shape == (1, 3, 2)
     assert made.attention is not None
     assert plain.attention is not None
     assert not np.array_equal(made.choice, plain.choice) or not np.allclose(made.attention, plain.attention)

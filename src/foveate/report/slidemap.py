@@ -44,7 +44,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The square that one glimpse covered at the coarsest scale."""
+    """A square that was covered: by one glimpse at its coarsest scale, or by the scout."""
 
     x: float
     y: float
@@ -69,6 +69,7 @@ class SlideMap:
     arrows: tuple[tuple[float, float, float], ...]
     stops: tuple[Stop, ...]
     footprints: tuple[Footprint, ...]
+    scouted: tuple[Footprint, ...]
     bar: ScaleBar
 
 
@@ -79,13 +80,13 @@ def slide_map(overview: StoredOverview, fixations: Fixations | None) -> SlideMap
     scale = (width / overview.thumbnail.shape[1], height / overview.thumbnail.shape[0])
     um_per_px = (overview.mpp / scale[0], overview.mpp / scale[1])
     points = np.empty((0, 2))
-    footprints: tuple[Footprint, ...] = ()
+    seen: tuple[Footprint, ...] = ()
+    scouted: tuple[Footprint, ...] = ()
     if fixations is not None:
         points = (fixations.location_um - np.asarray(overview.origin_um)) / np.asarray(um_per_px)
-        side = fixations.glimpse_px * max(fixations.scales_mpp)
-        w, h = side / um_per_px[0], side / um_per_px[1]
-        corners = dict.fromkeys((float(x - w / 2), float(y - h / 2)) for x, y in points)
-        footprints = tuple(Footprint(x, y, w, h) for x, y in corners)
+        seen = footprints(points, fixations.glimpse_px * max(fixations.scales_mpp), um_per_px)
+        middles = (fixations.scouted_um - np.asarray(overview.origin_um)) / np.asarray(um_per_px)
+        scouted = footprints(middles, fixations.scouted_side_um, um_per_px)
     return SlideMap(
         width=width,
         height=height,
@@ -95,9 +96,17 @@ def slide_map(overview: StoredOverview, fixations: Fixations | None) -> SlideMap
         track=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         arrows=arrows(points),
         stops=() if fixations is None else stops(points, 1.0 - fixations.running[:, 0]),
-        footprints=footprints,
+        footprints=seen,
+        scouted=scouted,
         bar=scale_bar(um_per_px[0], width),
     )
+
+
+def footprints(middles: NDArray[np.floating], side_um: float, um_per_px: tuple[float, float]) -> tuple[Footprint, ...]:
+    """Squares around middles (n, 2) x, y in pixels; each once."""
+    w, h = side_um / um_per_px[0], side_um / um_per_px[1]
+    corners = dict.fromkeys((float(x - w / 2), float(y - h / 2)) for x, y in middles)
+    return tuple(Footprint(x, y, w, h) for x, y in corners)
 
 
 def contour_path(mask: NDArray[np.bool_], scale: tuple[float, float]) -> str:

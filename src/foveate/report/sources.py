@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ class Fixations:
 
     running: (T, 4); location_um, location_l0: (T, 2) glimpse centres (x, y); policy_probability: (T,);
     glimpses: (T, S, g, g, 3), the finest scale first; scales_mpp: (S,); fold: whose model looked; budget: the most
-    fixations that it could make, T where it did not stop.
+    fixations that it could make, T where it did not stop; scouted_um: (K, 2) middles (x, y) of the squares that a scout
+    went over before, of which scouted_side_um is the side.
     """
 
     running: NDArray[np.float32]
@@ -82,6 +83,8 @@ class Fixations:
     scales_mpp: tuple[float, ...]
     fold: str
     budget: int
+    scouted_um: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    scouted_side_um: float = 0.0
 
     @property
     def glimpse_px(self) -> int:
@@ -163,6 +166,7 @@ class Predictions:
                 scales_mpp=tuple(map(float, file.attrs["scales_mpp"])),
                 fold=str(file.attrs["fold"]),
                 budget=budget,
+                **_scouted(file, row),
             )
 
     def attention(self, slide: str, fold: str) -> Attention | None:
@@ -280,6 +284,14 @@ def _rows(path: Path, columns: Sequence[str], delimiter: str = "\t") -> list[tup
             return [(row, f"{path}:{reader.line_num}") for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FoveateError(f"{path}: cannot be read as a table: {error}") from error
+
+
+def _scouted(file: h5py.File, row: int) -> dict[str, Any]:
+    """What `Fixations` says of the scout, of a row of a file; nothing without one."""
+    if "scouted_um" not in file["learned"]:
+        return {}
+    um = file["learned/scouted_um"][row]
+    return {"scouted_um": um[np.isfinite(um).all(axis=1)], "scouted_side_um": float(file.attrs["scouted_side_um"])}
 
 
 def open_predictions(path: Path) -> h5py.File:

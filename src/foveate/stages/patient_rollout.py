@@ -111,7 +111,7 @@ class PatientRoller:
         scene, memory, view = self._steps.begin(slides.image, slides.tissue, slides.candidates, batch.present)
         if self._scouting is not None:
             listed = np.broadcast_to(np.arange(slides.candidates.shape[1], dtype=np.int32), slides.candidates.shape)
-            evidence = yield from self._scouting.turns(looks, scene, self._steps.first(scene), listed)
+            evidence, _ = yield from self._scouting.turns(looks, scene, self._steps.first(scene), listed)
             scene, memory, view = self._steps.informed(scene, memory, evidence)
         made, kept = [], []
         for t in range(steps):

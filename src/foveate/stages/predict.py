@@ -191,7 +191,9 @@ def run(
     (n, T, S, g, g, 3) uint8, finest scale first. After the stop running stays as it was, locations are NaN, the rest 0.
     Also for `learned`, where the policy wanted to look: cells (n,), the tissue cells of each slide, and of these, one
     slide after the other, cell (sum of cells, 2), row and column on the overview's grid, and attention (sum of cells,),
-    the highest probability that the policy gave it before any of the fixations.
+    the highest probability that the policy gave it before any of the fixations. Where the model has a scout, also for
+    `learned` scouted_um (n, K, 2), the middles x, y of the squares that it went over, NaN where there were fewer; their
+    side is the attribute scouted_side_um.
 
     With a patient agent, the group `patient_agent`: again the groups `failed`, patient -> reason, and `learned` and
     `random`, over slides as over places, with the same budget: patient (n,); slides (n, S) names, "" where there is
@@ -205,7 +207,7 @@ def run(
     with predictor.sensor:
         files, failed = predictor.run(cohort)
         over_patients = predictor.run_patients(samples, cohort, set(failed))
-    settings = predictor.agent.settings
+    settings, scout = predictor.agent.settings, predictor.agent.scout
     merge(
         files,
         over_patients if patient_weights else None,
@@ -218,6 +220,7 @@ def run(
             "classes": settings["classes"],
             "weights_sha256": predictor.weights_sha256,
             "temperature": settings["temperature"],
+            **({} if scout is None else {"scouted_side_um": scout.px * scout.mpp}),
         },
         failed,
     )

@@ -37,6 +37,8 @@ def write_rollout(
     group["location_um"] = location_um
     group["location_l0"] = np.reshape(location_l0, location_um.shape).astype(np.float64)
     group["policy_probability"] = rollout.probability[kept]
+    if rollout.scouted_um is not None:
+        group["scouted_um"] = rollout.scouted_um[kept]
 
 
 def write_attention(group: h5py.Group, batch: Batch, rollout: Rollout, kept: list[int]) -> None:

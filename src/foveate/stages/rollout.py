@@ -37,6 +37,8 @@ class Rollout:
 
     attention (B * M, N), where it was asked for: the highest probability that the policy gave each candidate before
     any of the fixations; a mean would be lowest where it looked first, because no place is visited twice.
+
+    scouted_um (B, K, 2), where there is a scout: the middles x, y of its squares, NaN where a slide needs fewer.
     """
 
     location_um: NDArray[np.float32]
@@ -50,6 +52,7 @@ class Rollout:
     errors: dict[int, SlideError]
     looked: NDArray[np.int64]
     attention: NDArray[np.float32] | None = None
+    scouted_um: NDArray[np.float32] | None = None
 
 
 class Roller:
@@ -107,7 +110,7 @@ class Roller:
         slide = np.repeat(np.arange(len(batch.overviews)), self._copies)
         looks = Looks(self._sensor, batch, change)
         chances = np.zeros((steps, len(slide))) if rng is None else rng.random((steps, len(slide)))
-        scene, memory, listed = yield from self._informed(looks, *self._begin(batch))
+        scene, memory, listed, scouted_um = yield from self._informed(looks, *self._begin(batch))
         rows = (len(slide), steps)
         location_um, where = np.full((*rows, 2), np.nan, np.float32), np.zeros((*rows, 2), np.float32)
         choice, probability = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
@@ -147,23 +150,27 @@ class Roller:
         return Rollout(
             *(location_um, where, choice, probability, logits, pixels, scene, seen_t, errors, looked),
             attention=whole if self._attention else None,
+            scouted_um=scouted_um,
         )
 
     def first(self, batch: Batch) -> tuple[NDArray[np.float32], dict[int, SlideError]]:
         """Log-probabilities (B, N) of the first candidate of each slide; and as `Rollout.errors`."""
         looks = Looks(self._sensor, batch)
-        scene, memory, listed = next(side_by_side([self._informed(looks, *self._begin(batch))]))
+        scene, memory, listed, _ = next(side_by_side([self._informed(looks, *self._begin(batch))]))
         return self._first(scene, memory, len(listed)), looks.errors
 
     def _informed(
         self, looks: Looks, scene: Scene, memory: Memory, listed: NDArray[np.int32]
-    ) -> Turns[tuple[Scene, Memory, NDArray[np.int32]]]:
-        """The same after the scout, if there is one, has gone over the slides; places at random need none."""
-        if self._scouting is not None:
-            log_p = self._first(scene, memory, len(listed))
-            evidence = yield from self._scouting.turns(looks, scene, log_p, listed[:: self._copies])
-            scene = self._steps.informed(scene, memory, evidence)
-        return scene, memory, listed
+    ) -> Turns[tuple[Scene, Memory, NDArray[np.int32], NDArray[np.float32] | None]]:
+        """The same after the scout, if there is one, has gone over the slides, and `Rollout.scouted_um`.
+
+        Places at random need none.
+        """
+        if self._scouting is None:
+            return scene, memory, listed, None
+        log_p = self._first(scene, memory, len(listed))
+        evidence, scouted_um = yield from self._scouting.turns(looks, scene, log_p, listed[:: self._copies])
+        return self._steps.informed(scene, memory, evidence), memory, listed, scouted_um
 
     def _first(self, scene: Scene, memory: Memory, rollouts: int) -> NDArray[np.float32]:
         """Log-probabilities (B, N) of the first candidate; copies begin alike."""

@@ -22,8 +22,11 @@ class Scouting:
         self._scout = agent.scout
         self._see = compiled(agent, agent.scout.call)
 
-    def turns(self, looks: Looks, scene: Scene, log_p: Any, listed: NDArray[np.int32]) -> Turns[NDArray[np.float32]]:
-        """Evidence (B, N) of tumor in the candidates of a scene, 0 where none was seen.
+    def turns(
+        self, looks: Looks, scene: Scene, log_p: Any, listed: NDArray[np.int32]
+    ) -> Turns[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Evidence (B, N) of tumor in the candidates of a scene, 0 where none was seen; and the middles (B, K, 2) of
+        the squares, x, y in um, NaN where a slide needs fewer.
 
         log_p: (B, N) of the first choice. listed: (B, N) which of the batch's candidates they are.
         """
@@ -33,12 +36,13 @@ class Scouting:
         chosen = [covering(rank, at, reach, count) for rank, at in zip(ranks, places, strict=True)]
         slide = np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen])
         at = np.concatenate(chosen)
-        pixels, _, _ = yield from looks.take(slide, listed[slide, at], ((self._scout.mpp,), self._scout.px))
+        pixels, middle_um, _ = yield from looks.take(slide, listed[slide, at], ((self._scout.mpp,), self._scout.px))
         maps = self._maps(pixels[:, 0])
-        evidence = np.zeros(ranks.shape, np.float32)
+        evidence, middles = np.zeros(ranks.shape, np.float32), np.full((len(chosen), count, 2), np.nan, np.float32)
         for row, rows in enumerate(chosen):
             evidence[row] = laid_out(maps[slide == row], places[row, rows], places[row])
-        return np.where(open_, evidence, 0)
+            middles[row, : len(rows)] = middle_um[slide == row]
+        return np.where(open_, evidence, 0), middles
 
     def _maps(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, C, C) of squares (n, px, px, 3)."""
