@@ -159,7 +159,7 @@ class ScoutLearner(keras.Model):
         if agent.scout is None:
             raise ValueError("this agent has no scout")
         super().__init__(**kwargs)
-        self.scout = agent.scout
+        self.agent, self.scout = agent, agent.scout  # a checkpoint of the learner holds the whole agent
         self.built = True
 
     def call(self, pixels: Any) -> Any:
