@@ -81,7 +81,7 @@ class PatientRoller:
     ) -> None:
         self._sensor, self._copies, self._a_slide = sensor, copies, a_slide
         self._steps = PatientSteps(agent, explore, copies)
-        self._scouting = None if agent.slides.scout is None or explore == "random" else Scouting(agent.slides)
+        self._scouting = Scouting.of(agent.slides, explore)
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def budget(self, slides: NDArray[np.int64]) -> NDArray[np.int64]:

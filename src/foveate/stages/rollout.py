@@ -86,7 +86,7 @@ class Roller:
         self._stop = stop and agent.stop_network is not None
         self._attention, self._apart = attention, shortlist is not None
         self._shortlist = None if explore in DRAWN else shortlist
-        self._scouting = None if agent.scout is None or explore == "random" else Scouting(agent)
+        self._scouting = Scouting.of(agent, explore)
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(
@@ -162,10 +162,7 @@ class Roller:
     def _informed(
         self, looks: Looks, scene: Scene, memory: Memory, listed: NDArray[np.int32]
     ) -> Turns[tuple[Scene, Memory, NDArray[np.int32], NDArray[np.float32] | None]]:
-        """The same after the scout, if there is one, has gone over the slides, and `Rollout.scouted_um`.
-
-        Places at random need none.
-        """
+        """The same after the scout, if there is one, has gone over the slides, and `Rollout.scouted_um`."""
         if self._scouting is None:
             return scene, memory, listed, None
         log_p = self._first(scene, memory, len(listed))

@@ -7,6 +7,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from foveate.attention.agent import Agent, Scene
+from foveate.attention.scout import Scout
 from foveate.attention.steps import compiled
 from foveate.stages.looks import Looks, Turns
 
@@ -16,11 +17,14 @@ CHUNK = 64  # squares that the scout sees at a time, so that one shape is compil
 class Scouting:
     """Shows the scout of an agent the squares around the cells that the policy would look at first."""
 
-    def __init__(self, agent: Agent) -> None:
-        if agent.scout is None:
-            raise ValueError("this agent has no scout")
-        self._scout = agent.scout
-        self._see = compiled(agent, agent.scout.call)
+    def __init__(self, agent: Agent, scout: Scout) -> None:
+        self._scout = scout
+        self._see = compiled(agent, scout.call)
+
+    @classmethod
+    def of(cls, agent: Agent, explore: str) -> "Scouting | None":
+        """That of an agent with a scout; places at random need none."""
+        return None if agent.scout is None or explore == "random" else cls(agent, agent.scout)
 
     def turns(
         self, looks: Looks, scene: Scene, log_p: Any, listed: NDArray[np.int32]

@@ -28,7 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def make_agent(config: Config, prior: list[float], *, scout: bool = False) -> Agent:
-    """A new agent with random weights, as the configuration says. prior: share of each slide class."""
+    """A new agent with random weights, as the configuration says.
+
+    prior: share of each slide class. scout: with the scout that the configuration describes, if it does.
+    """
     agent = Agent(
         scales_mpp=list(config.glimpse.scales_mpp),
         glimpse_px=config.glimpse.px,

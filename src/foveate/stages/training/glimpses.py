@@ -9,15 +9,15 @@ import numpy as np
 
 from foveate.attention.agent import Agent
 from foveate.attention.learner import GlimpseLearner
-from foveate.progress import progress
 from foveate.stages.augment import stain, stain_exponents, turned_glimpses
 from foveate.stages.training.pace import warmed_up
 from foveate.stages.training.patches import Patches, PatchSampler
 from foveate.stages.training.ranking import patch_sampler
+from foveate.stages.training.reading import batches, in_batches
 from foveate.stages.training.session import Phase, Session, mean_of
 from foveate.stages.training.survey import Survey, blanked, transplanted
 
-STREAM, BATCH = 1, 64
+STREAM = 1
 # without annotations:
 BLAMING = 0.6  # of the epochs, the first ones, in which places count as what their slide is
 SURVEYED, SURVEYED_NEGATIVE = 10, 2  # places of a slide that are looked at in a later epoch, times those of an epoch
@@ -38,7 +38,7 @@ class Glimpses(Phase):
         self.epochs = settings.pretrain_epochs if session.annotated or session.contrasted else 0
         agent.learn_only("sight")
         self.learner = GlimpseLearner(agent)
-        rate = warmed_up(settings.pretrain_rate, max(1, self.epochs * -(-self._count // BATCH)))
+        rate = warmed_up(settings.pretrain_rate, max(1, self.epochs * len(batches(self._count))))
         self.learner.compile(
             keras.optimizers.Adam(rate, global_clipnorm=5.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -52,27 +52,17 @@ class Glimpses(Phase):
         annotated = session.annotated  # a look at every slide
         draws = self._annotated(rng) if annotated else self._labelled(number, rng)
         done = []
-        parts = [slice(first, first + BATCH) for first in range(0, self._count, BATCH)]
-        slides = session.enrolled
-        reads = session.sensor.read_ahead(
-            ([slides[k] for k in draws.slide[rows]], draws.location_um[rows]) for rows in parts
-        )
-        for rows, seen in zip(progress(parts, f"glimpses {number + 1}/{self.epochs}"), reads, strict=True):
+        slides, title = session.enrolled, f"glimpses {number + 1}/{self.epochs}"
+        for rows, read in in_batches(session, draws.slide, draws.location_um, title):
+            exponents = stain_exponents(len(rows), rng)
+            pixels = turned_glimpses(stain(read, exponents), rng.integers(8, size=len(rows)))
             label = draws.label[rows]
-            for error in seen.errors.values():
-                session.drop(error)
-            kept = [k for k in range(len(label)) if k not in seen.errors]
-            if kept:
-                pixels = turned_glimpses(
-                    stain(seen.pixels[kept], stain_exponents(len(kept), rng)), rng.integers(8, size=len(kept))
-                )
-                label = label[kept]
-                if not annotated:
-                    if not self._blames(number):
-                        clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows][kept]])
-                        pixels, label = transplanted(pixels, label, clean, rng)
-                    pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
-                done.append(self.learner.train_on_batch(pixels, label, return_dict=True))
+            if not annotated:
+                if not self._blames(number):
+                    clean = np.array([not session.label[slides[k].slide] for k in draws.slide[rows]])
+                    pixels, label = transplanted(pixels, label, clean, rng)
+                pixels = blanked(pixels, rng.random(pixels.shape[:2]) < BLANK)
+            done.append(self.learner.train_on_batch(pixels, label, return_dict=True))
         return {**mean_of(done), "glimpses": float(self._count)}
 
     def _annotated(self, rng: np.random.Generator) -> Patches:
