@@ -73,6 +73,21 @@ def test_what_is_seen_changes_the_memory(agent: Agent, rollout: dict[str, Any]) 
     assert [np.flatnonzero(row).tolist() for row in closed] == [[c] for c in rollout["choice"][:, 0].tolist()]
 
 
+def test_what_a_scout_saw_counts_beside_the_glimpses_there(agent: Agent, rollout: dict[str, Any]) -> None:
+    plain, memory = begun(agent, rollout, copies=2)
+    scouted = np.zeros((4, 12), np.float32)
+    scouted[0, 3], scouted[1, 1] = 2.5, -20
+    scene = agent.informed(plain, ops.array(scouted))
+    np.testing.assert_array_equal(np.asarray(scene["salience"]), np.asarray(plain["salience"]) + scouted)
+    evidence = ops.array(np.tile([-1.0, 0.0, -2.0, -0.5], (8, 1)), "float32")  # 1, -1 and 0.5 against the first class
+    choice = ops.array([3, 0, 1, 2, 0, 1, 4, 5])  # of two copies a slide
+    after = agent.absorb(scene, memory, ops.zeros((8, 8)), evidence, choice)
+    expected = np.tile([1.0, -1.0, 0.5], (8, 1))
+    expected[0] += 2.5
+    expected[2] = WEAKEST
+    np.testing.assert_allclose(np.asarray(after["strongest"]), expected, rtol=1e-6)
+
+
 def test_inhibition_adds_up(agent: Agent, rollout: dict[str, Any]) -> None:
     scene, start = begun(agent, rollout)
     marked = {**start, "inhibition": ops.ones((4, 12))}

@@ -131,6 +131,10 @@ def test_copies_share_the_scout(agent: Agent, sensor: GlimpseSensor, wide: Store
     salience = np.asarray(made.scene["salience"])
     assert len(salience) == 2
     np.testing.assert_allclose(salience[0], salience[1], atol=1e-4)
+    # it counts in the answers, and a replay, which has no scout, gives the same ones
+    assert (np.asarray(made.scene["scouted"]) > 50).any()
+    replayed = agent({"scene": made.scene, **made.seen, "where": made.where, "choice": made.choice})
+    np.testing.assert_allclose(np.asarray(replayed["logits"]), made.logits, atol=1e-4)
 
 
 def test_a_patient_s_slides_are_gone_over_as_on_their_own(

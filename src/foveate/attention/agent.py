@@ -16,7 +16,7 @@ from keras import ops
 from foveate.attention.context import ContextNetwork
 from foveate.attention.encoder import Encoder
 from foveate.attention.glimpse_network import GlimpseNetwork
-from foveate.attention.policy import CellPolicy, chosen, renormalised
+from foveate.attention.policy import CellPolicy, chosen, renormalised, visit
 from foveate.attention.registry import PACKAGE
 from foveate.attention.scout import Scout
 from foveate.attention.stop import StopNetwork
@@ -160,9 +160,9 @@ class Agent(keras.Model):
         that can be looked at as indices into R * C, the others -1. copies: rollouts M of each slide, side by side.
 
         Returns what stays the same, the scene: cells (B, N, context), salience and open (B, N), places (B, N, 2) row
-        and column; and what the rollouts remember, the memory: h, c (B * M, state) of the core; strongest
-        (B * M, K - 1), the strongest evidence so far of each class but the first; inhibition (B * M, N); allowed
-        (B * M, N), open and not visited.
+        and column, and, of an agent with a scout, scouted (B, N), see `informed`; and what the rollouts remember, the
+        memory: h, c (B * M, state) of the core; strongest (B * M, K - 1), the strongest evidence so far of each class
+        but the first; inhibition (B * M, N); allowed (B * M, N), open and not visited.
         """
         scene = self.scan(overview, tissue, candidates)
         return scene, self.start(scene, copies)
@@ -172,7 +172,14 @@ class Agent(keras.Model):
         columns, index = ops.shape(tissue)[2], ops.maximum(ops.cast(candidates, "int32"), 0)
         cells, salience = self.context_network(overview, tissue, index)
         places = ops.cast(ops.stack([index // columns, index % columns], axis=-1), self.compute_dtype)
-        return {"cells": cells, "salience": salience, "places": places, "open": candidates >= 0}
+        scene = {"cells": cells, "salience": salience, "places": places, "open": candidates >= 0}
+        return scene if self.scout is None else scene | {"scouted": ops.zeros_like(salience)}
+
+    def informed(self, scene: Scene, evidence: Any) -> Scene:
+        """The scene of rollouts that have not begun, after the scout: evidence (B, N) of tumor in the candidates, 0
+        where none was seen. It adds to their salience, and to what glimpses say of them.
+        """
+        return scene | {"salience": scene["salience"] + evidence, "scouted": evidence}
 
     def start(self, scene: Scene, copies: int = 1) -> Memory:
         """The memory of `begin`."""
@@ -198,15 +205,19 @@ class Agent(keras.Model):
     def absorb(self, scene: Scene, memory: Memory, vector: Any, evidence: Any, choice: Any) -> Memory:
         """Take in what was seen at a candidate, (B * M,) int.
 
-        vector: (B * M, features). evidence: (B * M, K) log-probabilities of the classes from this glimpse alone.
+        vector: (B * M, features). evidence: (B * M, K) log-probabilities of the classes from this glimpse alone. What a
+        scout had seen at the place counts beside it, as if the two were independent given the class (naive Bayes).
         """
         h, (_, c) = self.core(vector, [memory["h"], memory["c"]])
         more = self.policy.inhibit(ops.stop_gradient(h), choice, scene["places"])
-        ratio = ops.clip(evidence[:, 1:] - evidence[:, :1], WEAKEST, STRONGEST)
+        ratio = evidence[:, 1:] - evidence[:, :1]
+        if "scouted" in scene:
+            copies = ops.shape(choice)[0] // ops.shape(scene["scouted"])[0]
+            ratio = ratio + chosen(ops.repeat(scene["scouted"], copies, axis=0), choice)[:, None]
         return {
             "h": h,
             "c": c,
-            "strongest": ops.maximum(memory["strongest"], ratio),
+            "strongest": ops.maximum(memory["strongest"], ops.clip(ratio, WEAKEST, STRONGEST)),
             "inhibition": memory["inhibition"] + more,
             "allowed": visit(memory["allowed"], scene["open"], choice),
         }
@@ -290,13 +301,3 @@ class Agent(keras.Model):
 def _evidence(state: int, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Weights with which the answer is the strongest evidence of each class."""
     return np.concatenate([np.zeros((state, classes)), np.eye(classes)[1:]])
-
-
-def visit(allowed: Any, open_: Any, choice: Any) -> Any:
-    """Inhibition of return: `allowed` without what was just visited, or all that is open again once none is left.
-
-    allowed: (B * M, N) bool; open_: (B, N) bool; choice: (B * M,) int.
-    """
-    left = ops.logical_and(allowed, ops.arange(ops.shape(allowed)[1])[None] != choice[:, None])
-    again = ops.repeat(open_, ops.shape(allowed)[0] // ops.shape(open_)[0], axis=0)
-    return ops.where(ops.any(left, axis=1, keepdims=True), left, again)

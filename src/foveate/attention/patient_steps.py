@@ -67,7 +67,7 @@ class PatientSteps:
         return self._agent.slides.choose(scene, self._agent.slides.start(scene))
 
     def _informed_(self, scene: Scene, memory: Memory, evidence: Any) -> tuple[Scene, Memory, View]:
-        scene = scene | {"salience": scene["salience"] + evidence}
+        scene = self._agent.slides.informed(scene, evidence)
         first = ahead(scene, scene["open"])
         by_patient = ops.reshape(first, (-1, scene["present"].shape[1], first.shape[-1]))
         memory = memory | {"ahead": ops.repeat(by_patient, self._copies, axis=0)}

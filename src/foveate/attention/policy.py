@@ -64,6 +64,16 @@ def renormalised(logits: Any, allowed: Any) -> Any:
     return ops.log_softmax(ops.where(allowed, logits, NEVER), axis=-1)
 
 
+def visit(allowed: Any, open_: Any, choice: Any) -> Any:
+    """Inhibition of return: `allowed` without what was just visited, or all that is open again once none is left.
+
+    allowed: (B * M, N) bool; open_: (B, N) bool; choice: (B * M,) int.
+    """
+    left = ops.logical_and(allowed, ops.arange(ops.shape(allowed)[1])[None] != choice[:, None])
+    again = ops.repeat(open_, ops.shape(allowed)[0] // ops.shape(open_)[0], axis=0)
+    return ops.where(ops.any(left, axis=1, keepdims=True), left, again)
+
+
 EXPLORE = ("greedy", "sampled", "random")
 
 

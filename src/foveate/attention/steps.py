@@ -65,8 +65,8 @@ class Steps:
         return joined([scene for scene, _ in begun]), joined([memory for _, memory in begun])
 
     def informed(self, scene: Scene, memory: Memory, evidence: Any) -> Scene:
-        """The scene of rollouts that have not begun, with evidence (B, N) of tumor added to its salience."""
-        scene = scene | {"salience": scene["salience"] + evidence}
+        """See `Agent.informed`."""
+        scene = self._agent.informed(scene, ops.convert_to_tensor(evidence))
         return scene | {"first": self._rank(scene, memory)} if "first" in scene else scene
 
     def choose(self, scene: Scene, memory: Memory, chance: Any) -> tuple[Any, Any, Any]:
