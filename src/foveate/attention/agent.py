@@ -160,9 +160,9 @@ class Agent(keras.Model):
         that can be looked at as indices into R * C, the others -1. copies: rollouts M of each slide, side by side.
 
         Returns what stays the same, the scene: cells (B, N, context), salience and open (B, N), places (B, N, 2) row
-        and column, and, of an agent with a scout, scouted (B, N), see `informed`; and what the rollouts remember, the
-        memory: h, c (B * M, state) of the core; strongest (B * M, K - 1), the strongest evidence so far of each class
-        but the first; inhibition (B * M, N); allowed (B * M, N), open and not visited.
+        and column, and scouted (B, N) once it is `informed`; and what the rollouts remember, the memory: h, c
+        (B * M, state) of the core; strongest (B * M, K - 1), the strongest evidence so far of each class but the first;
+        inhibition (B * M, N); allowed (B * M, N), open and not visited.
         """
         scene = self.scan(overview, tissue, candidates)
         return scene, self.start(scene, copies)
@@ -172,8 +172,7 @@ class Agent(keras.Model):
         columns, index = ops.shape(tissue)[2], ops.maximum(ops.cast(candidates, "int32"), 0)
         cells, salience = self.context_network(overview, tissue, index)
         places = ops.cast(ops.stack([index // columns, index % columns], axis=-1), self.compute_dtype)
-        scene = {"cells": cells, "salience": salience, "places": places, "open": candidates >= 0}
-        return scene if self.scout is None else scene | {"scouted": ops.zeros_like(salience)}
+        return {"cells": cells, "salience": salience, "places": places, "open": candidates >= 0}
 
     def informed(self, scene: Scene, evidence: Any) -> Scene:
         """The scene of rollouts that have not begun, after the scout: evidence (B, N) of tumor in the candidates, 0
