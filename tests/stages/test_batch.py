@@ -106,18 +106,21 @@ def test_glass_away_from_the_tissue_is_not_looked_at(wide: StoredOverview) -> No
     assert (found[rows - 2, columns - 4 : columns - 2].tolist(), found.sum()) == ([1, 2], 3)
 
 
-def test_what_is_not_looked_at_changes_no_feature(wide: StoredOverview) -> None:
+@pytest.mark.parametrize("columns", [36, 38])
+def test_what_is_not_looked_at_changes_no_feature(wide: StoredOverview, columns: int) -> None:
     rng = np.random.default_rng(0)
     network = ContextNetwork(4, 8)
     network.build((None, None, None, 3))
-    shares = np.zeros((40, 36), np.float32)
+    shares = np.zeros((40, columns), np.float32)
     shares[12:20, 9:24] = rng.random((8, 15)) < 0.7
-    thumbnail = rng.integers(0, 256, (320, 288, 3)).astype(np.uint8)
+    thumbnail = rng.integers(0, 256, (320, columns * 8, 3)).astype(np.uint8)
     overview = with_pixels(with_cells(wide, shares), thumbnail)
     batch = make_batch([overview], common_shape([overview], 0.5), 0.5)
     assert batch.image.shape == (1, 128, 256, 3)
+    # of the 32 columns from 6 on, 38 has the last; it is not copied
+    assert np.shares_memory(batch.image, overview.thumbnail) == (columns == 38)
     count = int(shares.sum())
-    cells = np.argwhere(shares) @ [36, 1]
+    cells = np.argwhere(shares) @ [columns, 1]
     whole = network(thumbnail[None], shares[None] > 0, cells[None].astype(np.int32))
     part = network(batch.image, batch.tissue, np.maximum(batch.candidates, 0))
     for a, b in zip(whole, part, strict=True):

@@ -31,7 +31,7 @@ class Batch:
     """B slides on one grid of R x C cells, padded with glass at the right and the bottom, then turned.
 
     Of each slide there is the box of its tissue cells and what is within REACH of them, glass where the slide ends.
-    What is beyond is not looked at.
+    What is beyond changes nothing.
 
     tissue: (B, R, C) bool. candidates: (B, N) int32, the tissue cells as indices into R * C, row by row; -1 fills up.
     home: (B, N, 2) row and column of each on the overview's own grid. orientation: (B,) 0 to 7, see `augment.turned`.
@@ -47,15 +47,29 @@ class Batch:
 
     @cached_property
     def image(self) -> NDArray[np.uint8]:
-        """(B, R * cell_px, C * cell_px, 3), made when it is asked for: who looks at each slide alone needs none."""
+        """(B, R * cell_px, C * cell_px, 3), made when it is asked for: who looks at each slide alone needs none.
+
+        That of a single slide is a part of its thumbnail, not a copy, where the slide is large enough.
+        """
         px = self.overviews[0].cell_px
         count, rows, columns = self.tissue.shape
+        if count == 1 and not self.orientation[0] and (part := self._part(px)) is not None:
+            return part[None]
         image = np.empty((count, rows * px, columns * px, 3), np.uint8)
         for out, overview, box, turns in zip(image, self.overviews, self.boxes, self.orientation.tolist(), strict=True):
             _place(overview.thumbnail, box, px, overview.background_rgb, out)
             if turns:
                 out[:] = turned(out, turns)
         return image
+
+    def _part(self, px: int) -> NDArray[np.uint8] | None:
+        """The thumbnail of the first slide from the box's corner on, of the grid's size, if it has all of that."""
+        _, *cells = self.tissue.shape
+        first = [side.start for side in self.boxes[0]]
+        own = self.overviews[0].thumbnail
+        if min(first) < 0 or any((a + n) * px > size for a, n, size in zip(first, cells, own.shape, strict=False)):
+            return None
+        return np.asarray(own[tuple(slice(a * px, (a + n) * px) for a, n in zip(first, cells, strict=True))])
 
     def alone(self, row: int) -> "Batch":
         """One slide on a grid of its own; its candidates keep their places in the list.

@@ -76,10 +76,11 @@ def laid_out(
     them, 0 where none does.
     """
     reach = maps.shape[1] // 2
-    total, seen = np.zeros((2, len(places)), np.float32)
-    for one, middle in zip(maps, middles, strict=True):
-        at = np.rint(places - middle).astype(np.int64) + reach
-        shown = ((at >= 0) & (at <= 2 * reach)).all(axis=1)
-        total[shown] += one[tuple(at[shown].T)]
-        seen += shown
-    return np.asarray(total / np.maximum(seen, 1), np.float32)
+    at, corners = (np.rint(cells).astype(np.int64) for cells in (places, middles))  # reach cells before a middle
+    total, seen = np.zeros((2, *(np.concatenate([at, corners]).max(axis=0) + 1 + 2 * reach)), np.float32)
+    for one, (row, column) in zip(maps, corners.tolist(), strict=True):
+        shown = np.s_[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
+        total[shown] += one
+        seen[shown] += 1
+    own = tuple(at.T + reach)
+    return total[own] / np.maximum(seen[own], 1)
