@@ -10,7 +10,7 @@ from foveate.attention import losses
 from foveate.attention.agent import Agent
 from foveate.attention.policy import renormalised
 
-MAX_LESIONS = 8  # of a slide, in the guide; further ones count in none
+MAX_LESIONS = 8  # of a slide, in the guide; the cells of further ones must not be among the candidates
 PARTS = ("cross_entropy", "reinforce", "baseline_error", "guidance", "entropy", "accuracy", "reward")
 
 

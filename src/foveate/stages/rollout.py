@@ -68,6 +68,7 @@ class Roller:
         slide; of the ways that go by a ranking, not those that draw. And look at each overview on a grid of its own:
         the first look costs what the slide's size asks for, and shows the same whatever is beside it. What is replayed
         in training has neither.
+    scout : whether the agent's scout, if it has one, goes over the slides first.
     """
 
     def __init__(
@@ -80,13 +81,14 @@ class Roller:
         stop: bool = False,
         attention: bool = False,
         shortlist: int | None = None,
+        scout: bool = True,
     ) -> None:
         self._sensor, self._copies = sensor, copies
         self._steps = Steps(agent, explore, copies)
         self._stop = stop and agent.stop_network is not None
         self._attention, self._apart = attention, shortlist is not None
         self._shortlist = None if explore in DRAWN else shortlist
-        self._scouting = Scouting.of(agent, explore)
+        self._scouting = Scouting.of(agent, explore) if scout else None
         self.waited_s = 0.0  # for pixels, with nothing else to do
 
     def run(

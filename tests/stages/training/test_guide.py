@@ -86,6 +86,20 @@ def test_cells_that_were_not_seen_do_not_compete(
     assert (x["candidates"] >= 0)[x["lesion"] > 0].all()
 
 
+def test_lesions_beyond_the_last_that_counts_do_not_compete(
+    cohort: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for most in (8, 0):
+        monkeypatch.setattr("foveate.stages.training.guide.MAX_LESIONS", most)
+        guide, given = Guide(*start(cohort, tmp_path / str(most))), []
+        monkeypatch.setattr(guide.learner, "train_on_batch", lambda x, given=given, **_: given.append(x) or {"loss": 0})
+        guide.epoch(0)
+        for x in given:
+            assert (x["lesion"] > 0).any()
+            assert ((x["candidates"] >= 0)[x["lesion"] > 0] == (most > 0)).all()
+            assert (x["candidates"][x["lesion"] == 0] >= 0).any()
+
+
 def test_without_lesions_there_is_nothing_to_guide(cohort: Any, tmp_path: Path) -> None:
     plain = cohort.split(["neg_a", "neg_b"], []).relabelled("neg_b", "itc")
     session, agent = start(plain, tmp_path)

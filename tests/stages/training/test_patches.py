@@ -96,6 +96,13 @@ def test_draws_lie_in_cells_of_tissue_or_lesion_and_are_labelled_by_what_is_ther
     assert not draws.label[draws.slide == 1].any()
 
 
+def test_lesions_of_a_negative_slide_do_not_count() -> None:
+    outlined = overview("contradiction", lesions((0, 40, 0, 60), diameters=[2500]))
+    draws = sampler([outlined], ["negative"]).draw(50, np.random.default_rng(0))
+    assert set(cells(draws.location_um)) <= CELLS
+    assert not draws.label.any()
+
+
 def test_shares_of_the_classes() -> None:
     # the whole of cells (1, 2) and (3, 5) are lesions, so that a draw in them is one
     both = lesions((8, 16, 16, 24), (24, 32, 40, 48), diameters=[2500, 150])

@@ -57,6 +57,14 @@ def test_stages_are_given_or_follow_from_the_slides(caplog: pytest.LogCaptureFix
     assert "does not learn from c: labels" in caplog.text
 
 
+def test_a_validation_slide_that_is_dropped_changes_no_shape_after_a_resume(cohort: Any, tmp_path: Path) -> None:
+    train = {name: [name] for name in cohort.fold.train}
+    own = cohort.of_patients(**train, v=["neg_v", "micro_v"])
+    session, patients = start(own, tmp_path)
+    session.drop(SlideError("micro_v", "a tile cannot be decoded", "scan again"))
+    assert (patients._most, Patients(session, patients._agent)._most) == (2, 2)
+
+
 def test_factors_of_the_patients_whose_stage_is_known() -> None:
     rows = [
         *(sample("a_0", "negative"), sample("a_1", "negative")),

@@ -50,6 +50,21 @@ def test_epochs_are_named_by_their_number(cohort: Any, tmp_path: Path) -> None:
     assert not np.array_equal(ends[0], ends[2])
 
 
+def test_after_a_resume_the_same_normal_places_are_likely(cohort: Any, tmp_path: Path) -> None:
+    session, agent = start(cohort, tmp_path)
+    assert agent.scout is not None
+    unbroken = Scouts(session, agent)
+    unbroken.epoch(0)
+    agent.scout.tumor.bias.assign([3.0])
+    resumed = Scouts(session, agent)
+    for scouts in (unbroken, resumed):
+        scouts.epoch(1)
+    chances = [[chance for *_, chance in scouts._sampler._normal] for scouts in (unbroken, resumed) if scouts._sampler]
+    assert len(chances) == 2
+    for first, second in zip(*chances, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_what_each_cell_holds(cohort: Any, tmp_path: Path) -> None:
     session, agent = start(cohort, tmp_path)
     (itc,) = (o for o in session.train if o.slide == "itc_a")  # its lesion: 300 to 400, 200 to 300 um

@@ -254,6 +254,16 @@ def test_what_training_does_not_depend_on_keeps_the_checkpoint(cohort: Any, tmp_
     assert (same.state.phase, same.state.epoch, len(same.state.history)) == (2, 3, 5)
 
 
+def test_outlines_in_a_negative_slide_are_warned_of(
+    cohort: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = cohort.relabelled("macro_a", "negative")
+    with caplog.at_level(logging.WARNING):
+        session = Session(own.config, own.samples, own.fold, own.overviews, tmp_path)
+    assert caplog.messages == ["macro_a is labelled negative, so the lesions that are outlined in it do not count"]
+    assert not session.lesion_cells(next(o for o in session.train if o.slide == "macro_a")).any()
+
+
 def test_a_dropped_slide_is_remembered(cohort: Any, tmp_path: Path) -> None:
     made = session(cohort, tmp_path)
     made.drop(SlideError("neg_b", "cannot read a tile"))

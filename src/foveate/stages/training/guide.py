@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from foveate.attention.agent import Agent
-from foveate.attention.learner import GuideLearner
+from foveate.attention.learner import MAX_LESIONS, GuideLearner
 from foveate.progress import progress
 from foveate.stages.batch import make_batch
 from foveate.stages.training.bags import bears_tumor
@@ -54,11 +54,12 @@ class Guide(Phase):
                 slides, session.shape, session.config.tissue.cell_share, rng.integers(8, size=len(slides))
             )
             known = batch.at_candidates([self._lesions.known(o) for o in slides])
+            lesion = batch.at_candidates([self._lesions.of(o) for o in slides])
             x = {
                 "overview": batch.image,
                 "tissue": batch.tissue,
-                "candidates": np.where(known, batch.candidates, -1),
-                "lesion": batch.at_candidates([self._lesions.of(o) for o in slides]),
+                "candidates": np.where((known > 0) & (lesion <= MAX_LESIONS), batch.candidates, -1),
+                "lesion": lesion,
             }
             done.append(self.learner.train_on_batch(x, return_dict=True))
         return mean_of(done)

@@ -49,7 +49,7 @@ class PatchSampler:
     """Draws places in cells with annotated lesions and in normal cells.
 
     Every lesion of a class is as likely as every other, so that small ones are seen. Normal cells come from
-    slides whose lesions are known: negative ones and annotated ones.
+    slides whose lesions are known: annotated ones, and negative ones, in which outlines do not count.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ class PatchSampler:
         cell_share: float,
     ) -> None:
         self.overviews = overviews
+        self._negative = [label == SLIDE_CLASSES[0] for label in labels]
         self._normal: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = []
         self._lesions: dict[int, list[tuple[int, NDArray[np.int64]]]] = {}
-        for k, (overview, label) in enumerate(zip(overviews, labels, strict=True)):
-            negative = label == SLIDE_CLASSES[0]
+        for k, (overview, negative) in enumerate(zip(overviews, self._negative, strict=True)):
             cells = tissue_cells(overview, cell_share)
             if overview.lesions is not None and not negative:
                 self._add_lesions(k, overview)
@@ -98,7 +98,7 @@ class PatchSampler:
             slide[row], cell = self._normal_cell(rng) if kind == 0 else self._lesion_cell(kind, rng)
             overview = self.overviews[slide[row]]
             location[row] = overview.grid.centre_um(cell + rng.random(2) - 0.5)
-            label[row] = class_at(overview, location[row])
+            label[row] = 0 if self._negative[slide[row]] else class_at(overview, location[row])
         return Patches(slide, location, label)
 
     def _normal_cell(self, rng: np.random.Generator) -> tuple[int, NDArray[np.int64]]:

@@ -41,7 +41,7 @@ class Patients(Phase):
         settings, train = session.config.patient_agent, session.config.train
         self.stage = true_stages(list(session.samples.values()))
         enrolled = self._complete(session.enrolled)
-        self._most = max(map(len, (enrolled | self._complete(session.val)).values()), default=0)
+        self._most = max(map(len, (enrolled | self._complete(session.enrolled_val)).values()), default=0)
         self._size = min(settings.batch, max(1, len(enrolled)))
         found = {self.stage[patient] for patient in enrolled}
         self.epochs = settings.epochs if len(found) > 1 else 0

@@ -10,10 +10,13 @@ from foveate.stages.training.patches import PatchSampler
 from foveate.stages.training.session import Session
 
 
-def patch_sampler(session: Session, agent: Agent) -> PatchSampler:
-    """A sampler of the enrolled slides, whose normal cells are mostly those at which the policy would look first."""
+def patch_sampler(session: Session, agent: Agent, *, scout: bool = True) -> PatchSampler:
+    """A sampler of the enrolled slides, whose normal cells are mostly those at which the policy would look first.
+
+    scout: with what the agent's scout, if it has one, says of them.
+    """
     slides, size, share = session.enrolled, session.config.train.batch, session.config.tissue.cell_share
-    roller, salience = Roller(agent, session.sensor, "greedy"), []
+    roller, salience = Roller(agent, session.sensor, "greedy", scout=scout), []
     for first in range(0, len(slides), size):
         batch = make_batch(slides[first : first + size], session.shape, share)
         log_p, errors = roller.first(batch)

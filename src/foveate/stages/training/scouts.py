@@ -44,7 +44,8 @@ class Scouts(Phase):
         session, scout = self._session, self._scout
         rng = np.random.default_rng([session.config.train.seed, STREAM, number])
         if self._sampler is None:
-            self._sampler = patch_sampler(session, self._agent)
+            # by the overview alone: what a scout that is still learning says would differ after a resume
+            self._sampler = patch_sampler(session, self._agent, scout=False)
         draws, slides = self._sampler.draw(self._count, rng), session.enrolled
         # what was drawn lies anywhere in the square: where lesions lie in it must tell nothing
         off = rng.integers(-scout.reach, scout.reach + 1, (self._count, 2))

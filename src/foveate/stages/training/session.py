@@ -82,6 +82,9 @@ class Session:
             )
         every = [*self._train, *self._val]
         self.label = {o.slide: SLIDE_CLASSES.index(rows[o.slide].label) for o in every}
+        for o in every:
+            if o.lesions is not None and len(o.lesions.diameter_um) and not self.label[o.slide]:
+                log.warning("%s is labelled negative, so the lesions that are outlined in it do not count", o.slide)
         shape = common_shape(every, config.tissue.cell_share)
         side = max(shape.rows, shape.columns)  # square, so that slides can be turned
         self.shape = shape._replace(rows=side, columns=side)
@@ -122,6 +125,11 @@ class Session:
     def enrolled(self) -> list[StoredOverview]:
         """The training slides that could be read when the phase began, the same after a resume."""
         return [o for o in self._train if o.slide not in self.state.began_without]
+
+    @property
+    def enrolled_val(self) -> list[StoredOverview]:
+        """The validation slides that could be read when the phase began, the same after a resume."""
+        return [o for o in self._val if o.slide not in self.state.began_without]
 
     @property
     def val(self) -> list[StoredOverview]:
