@@ -151,3 +151,11 @@ def test_a_patient_s_slides_are_gone_over_as_on_their_own(
     for slide in range(2):
         places = found.location_um[0][found.picked[0] == slide]
         np.testing.assert_array_equal(places, made.location_um[slide])
+
+
+def test_what_fills_a_patient_up_is_not_gone_over(agent: Agent, sensor: GlimpseSensor, wide: StoredOverview) -> None:
+    roller = PatientRoller(make_patient_agent(agent, [1.0] * 5), sensor, "greedy", 2)
+    scouted(roller)
+    batch = patient_batch([[wide]], common_shape([wide], 0.25), 0.25, 2)
+    (found,) = side_by_side([roller.turns(batch, record=True)])
+    assert np.any(found.record["scene"]["scouted"], axis=1).tolist() == [True, False]

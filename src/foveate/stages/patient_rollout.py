@@ -111,7 +111,9 @@ class PatientRoller:
         scene, memory, view = self._steps.begin(slides.image, slides.tissue, slides.candidates, batch.present)
         if self._scouting is not None:
             listed = np.broadcast_to(np.arange(slides.candidates.shape[1], dtype=np.int32), slides.candidates.shape)
-            evidence, _ = yield from self._scouting.turns(looks, scene, self._steps.first(scene), listed)
+            there = batch.present.reshape(-1, 1)  # what fills up is not gone over
+            log_p = np.where(there, ops.convert_to_numpy(self._steps.first(scene)), -np.inf)
+            evidence, _ = yield from self._scouting.turns(looks, scene, log_p, listed)
             scene, memory, view = self._steps.informed(scene, memory, evidence)
         made, kept = [], []
         for t in range(steps):
